@@ -1,0 +1,119 @@
+"""Every hook a backend implements, and the objects that cross the seam.
+
+The host drives: it asks for batches, hands each to `step`, decides when to synchronise, reads the clock, cuts the
+warm-up, scores detections. A backend supplies steps, `synchronize()` and detections, and decides nothing about numbers.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pluggy
+
+from harness.schema.backend import BackendInfo
+from harness.schema.trial import Trial
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PROJECT_NAME = "harness"
+hookspec = pluggy.HookspecMarker(PROJECT_NAME)
+hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a worker knows besides its trial; `train` and `val` are accepted by `harness.data.open_dataset`."""
+
+    rank: int
+    local_rank: int
+    world_size: int
+    train: str
+    val: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One rank's input of one step: how many images, and whatever the backend's own `step` wants."""
+
+    images: int
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """The detections of one image, in stored pixel order of the original image.
+
+    boxes_N4: float32 [N, 4] as x1, y1, x2, y2 with x2 - x1 the width (no +1). scores_N: float32 [N].
+    labels_N: int64 [N], category ids of the data set. masks_NHW: bool or uint8 [N, H, W], or None without masks.
+    """
+
+    image_id: int
+    boxes_N4: "NDArray[np.float32]"
+    scores_N: "NDArray[np.float32]"
+    labels_N: "NDArray[np.int64]"
+    masks_NHW: "NDArray[np.bool_] | None" = None
+
+
+class Work(Protocol):
+    """What a hook returns: steps for the host to drive on this rank."""
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield this rank's shard: endless for train and infer, exactly once over the shard for eval."""
+
+    def step(self, batch: Batch) -> Any:
+        """Hand one step to the device and return its output without waiting for it."""
+
+    def synchronize(self) -> None:
+        """Return when all work handed to this rank's device is done."""
+
+    def barrier(self) -> None:
+        """Return when all ranks have called it; nothing to do for one rank."""
+
+    def read(self, output: Any) -> Mapping[str, float]:
+        """Fetch a few scalars that depend on all of a step's output: losses by name, `loss` the total; or counts."""
+
+    def settings(self) -> Mapping[str, str]:
+        """Say what really runs: device name, half type, memory format, kernels."""
+
+    def close(self) -> None:
+        """Let go of threads, process groups and device memory."""
+
+
+class InferenceWork(Work, Protocol):
+    """Steps of the eval and infer phases."""
+
+    def detections(self, output: Any) -> Sequence[Detections]:
+        """Bring one step's output to the host as detections in the original images."""
+
+
+class TrainWork(Work, Protocol):
+    """Steps of the train phase: one step is one optimizer update, accumulation included."""
+
+    def evaluation(self) -> InferenceWork:
+        """Return eval steps over this rank's shard of the val set, on the weights as they now are."""
+
+    def save(self, path: Path) -> None:
+        """Write the weights as they now are."""
+
+
+@hookspec(firstresult=True)
+def harness_describe() -> BackendInfo:  # type: ignore[empty-body]
+    """Return the backend's static facts; must not import a framework."""
+
+
+@hookspec(firstresult=True)
+def harness_train(trial: Trial, context: Context) -> TrainWork:  # type: ignore[empty-body]
+    """Return training steps for this rank; None or UnsupportedTrialError declines."""
+
+
+@hookspec(firstresult=True)
+def harness_eval(trial: Trial, context: Context) -> InferenceWork:  # type: ignore[empty-body]
+    """Return evaluation steps over this rank's shard of the val set; None or UnsupportedTrialError declines."""
+
+
+@hookspec(firstresult=True)
+def harness_infer(trial: Trial, context: Context) -> InferenceWork:  # type: ignore[empty-body]
+    """Return inference steps over the val set, again and again; None or UnsupportedTrialError declines."""

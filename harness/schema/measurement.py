@@ -1,0 +1,60 @@
+"""What was measured: raw series and windows, never derived numbers."""
+
+from typing import Literal
+
+from harness.schema.record import Record
+from harness.units import Unit
+
+
+class Measurement(Record):
+    """One rank's named raw series; warm-up values are recorded and kept apart.
+
+    Names in use: latency_ms (one batch, device synchronised on both sides), step_ms (host time to hand out a step),
+    data_wait_ms (host time waiting for the next batch), loss (one value a step, others as loss_*), scoring_ms,
+    detections (number an image).
+    """
+
+    name: str
+    unit: Unit
+    values: tuple[float, ...]
+    warmup_values: tuple[float, ...] = ()
+    rank: int = 0
+
+
+class Window(Record):
+    """One rank's timed window: the device is synchronised at both ends, the ranks meet at its start."""
+
+    rank: int
+    images: int
+    steps: int
+    elapsed_s: float
+    warmup_steps: int
+    warmup_s: float
+
+
+class CocoMetrics(Record):
+    """The twelve COCO numbers of one kind, as fractions; None where no ground truth defines them."""
+
+    kind: Literal["bbox", "segm"]
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ap_small: float | None
+    ap_medium: float | None
+    ap_large: float | None
+    ar_1: float | None
+    ar_10: float | None
+    ar_100: float | None
+    ar_small: float | None
+    ar_medium: float | None
+    ar_large: float | None
+
+
+class Accuracy(Record):
+    """One scoring of a whole val set; after_steps is None outside the train phase."""
+
+    metrics: tuple[CocoMetrics, ...]
+    images: int
+    detections: int
+    scorer: str
+    after_steps: int | None = None

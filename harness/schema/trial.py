@@ -1,0 +1,76 @@
+"""What to run."""
+
+from hashlib import sha256
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from harness.schema.record import Record
+
+Phase = Literal["train", "eval", "infer"]
+Precision = Literal["fp32", "tf32", "amp"]
+Device = Literal["cpu", "cuda"]
+OptionValue = bool | int | float | str | None
+
+
+class DataNames(Record):
+    """The data sets of a trial: names from the catalogue, or paths of COCO-format sets."""
+
+    train: str = "coco-mini/train"
+    val: str = "coco-mini/val"
+
+
+class Target(Record):
+    """A quality to train to; each part given must be reached. Fractions, as 0.377."""
+
+    bbox_ap: float | None = None
+    segm_ap: float | None = None
+
+
+class Trial(Record):
+    """One point of a matrix: all that decides what a worker does."""
+
+    backend: str
+    phase: Phase
+    device: Device = "cpu"
+    gpus: PositiveInt = Field(1, description="ranks on each node: GPUs, or CPU processes where device is cpu")
+    nodes: PositiveInt = 1
+    batch_size_per_gpu: PositiveInt = 1
+    precision: Precision = "fp32"
+    xla: bool = False
+    gradient_accumulation_steps: PositiveInt = 1
+    image_size: PositiveInt | None = Field(None, description="shorter side in pixels; null: the published size")
+    seed: NonNegativeInt = 1
+    repeat: NonNegativeInt = Field(0, description="which of the repeats of this point")
+    data: DataNames = DataNames()
+    warmup_steps: NonNegativeInt = 10
+    timed_steps: PositiveInt = 100
+    evaluate: bool = Field(False, description="train phase: score the trained model on the val set afterwards")
+    evaluate_every_steps: PositiveInt | None = Field(
+        None, description="train phase: score so often, outside the window"
+    )
+    target: Target | None = Field(None, description="train phase: stop at this quality")
+    save_weights: bool = Field(False, description="train phase: leave the trained weights in the store")
+    timeout_s: PositiveFloat = 3600.0
+    options: dict[str, OptionValue] = Field(default_factory=dict, description="the backend's own options")
+
+    @property
+    def world_size(self) -> int:
+        """Ranks of all nodes together."""
+        return self.gpus * self.nodes
+
+    @property
+    def global_batch_size(self) -> int:
+        """Images of one forward pass, all ranks together."""
+        return self.batch_size_per_gpu * self.world_size
+
+    @property
+    def trial_id(self) -> str:
+        """A name that a person can read and that no other trial has; it names the file of the result."""
+        digest = sha256(self.model_dump_json().encode()).hexdigest()[:10]
+        ranks = f"{self.nodes}x{self.gpus}" if self.nodes > 1 else f"{self.gpus}"
+        xla = "-xla" if self.xla else ""
+        return (
+            f"{self.backend}-{self.phase}-{self.device}{ranks}-b{self.batch_size_per_gpu}"
+            f"-{self.precision}{xla}-r{self.repeat}-{digest}"
+        )
