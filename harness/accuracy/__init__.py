@@ -1,0 +1,1 @@
+"""COCO scoring, one judge for every backend."""
