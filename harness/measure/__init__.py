@@ -1,0 +1,1 @@
+"""The host's clock and what it reads about the machine."""

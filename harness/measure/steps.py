@@ -1,0 +1,155 @@
+"""The host drives a backend's steps and reads the clock around them.
+
+A window begins with the device idle and all ranks met, and ends with the device idle again, so that its elapsed time
+is the time of its steps whatever a framework queues up in between.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter_ns
+from typing import Any
+
+from harness.errors import BackendError
+from harness.hookspecs import Batch, Work
+from harness.units import NS_PER_MS, ns_to_ms
+
+DRAIN_SHARE = 0.1
+DRAIN_FLOOR_NS = 20 * NS_PER_MS
+CONFIRMATIONS = 3
+REPEATED_STEPS = 16
+
+
+@dataclass
+class Stretch:
+    """Consecutive steps of one rank. Times in nanoseconds, outputs as the backend returned them."""
+
+    images: int = 0
+    elapsed_ns: int = 0
+    step_ns: list[int] = field(default_factory=list)
+    wait_ns: list[int] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """How many steps it has."""
+        return len(self.step_ns)
+
+
+def run_window(work: Work, batches: Iterator[Batch], count: int, *, training: bool) -> Stretch:
+    """Time `count` steps as one window: synchronised at both ends, pipelined in between.
+
+    Args:
+        work: the backend's steps.
+        batches: its batches, at least `count` of them.
+        count: steps to run.
+        training: steps change the model and meet the other ranks, and every step's output, a few scalars, is kept;
+            otherwise a step can be repeated, and only the last output, which may be large, is kept.
+
+    Raises:
+        BackendError: the batches end early, or `synchronize` returned while the device was still busy.
+    """
+    stretch = Stretch()
+    work.synchronize()
+    work.barrier()
+    start = perf_counter_ns()
+    for _ in range(count):
+        batch = take_step(work, batches, stretch, keep_outputs=training)
+    work.synchronize()
+    stretch.elapsed_ns = perf_counter_ns() - start
+    if stretch.outputs:
+        again = None if training else partial(repeat, work, batch, count)
+        require_drained(work, stretch.outputs[-1], stretch.elapsed_ns, again)
+    return stretch
+
+
+def take_step(work: Work, batches: Iterator[Batch], stretch: Stretch, *, keep_outputs: bool) -> Batch:
+    """Wait for a batch, hand it to the device, note both times; return the batch."""
+    asked = perf_counter_ns()
+    batch = next_batch(batches, stretch.steps)
+    ready = perf_counter_ns()
+    output = work.step(batch)
+    stretch.step_ns.append(perf_counter_ns() - ready)
+    stretch.wait_ns.append(ready - asked)
+    stretch.images += batch.images
+    if not keep_outputs:
+        stretch.outputs.clear()
+    stretch.outputs.append(output)
+    return batch
+
+
+def time_latency(work: Work, batches: Iterator[Batch], count: int) -> list[float]:
+    """Milliseconds of `count` single steps, the device synchronised before and after each; loading is outside.
+
+    Raises:
+        BackendError: as `run_window`.
+    """
+    latencies_ms = []
+    for step in range(count):
+        batch = next_batch(batches, step)
+        work.synchronize()
+        start = perf_counter_ns()
+        output = work.step(batch)
+        work.synchronize()
+        elapsed_ns = perf_counter_ns() - start
+        latencies_ms.append(ns_to_ms(elapsed_ns))
+        if step == count - 1:
+            require_drained(work, output, elapsed_ns, partial(repeat, work, batch, 1))
+    return latencies_ms
+
+
+def next_batch(batches: Iterator[Batch], step: int) -> Batch:
+    """The next batch of batches that must not end.
+
+    Raises:
+        BackendError: they end.
+    """
+    batch = next(batches, None)
+    if batch is None:
+        raise BackendError(f"batches() ended after {step} steps; train and infer batches must be endless")
+    return batch
+
+
+def require_drained(work: Work, output: Any, elapsed_ns: int, again: Callable[[], Any] | None = None) -> None:
+    """Fetch the last output and hold the backend to its word that the device is idle.
+
+    Fetching a few scalars from an idle device takes well under a millisecond. Where it takes a share of the window,
+    the device was still working through it, and the window measured how fast steps are queued. A busy host can hold
+    up one fetch, so where steps may be repeated, the finding must repeat too.
+
+    Args:
+        work: the backend's steps.
+        output: of the last step before `synchronize` returned.
+        elapsed_ns: of the window that ended then.
+        again: runs such a window once more and returns its last output; None where steps cannot be repeated.
+
+    Raises:
+        BackendError: `synchronize` returned too early.
+    """
+    drain_ns = time_read(work, output)
+    if drain_ns <= max(DRAIN_FLOOR_NS, DRAIN_SHARE * elapsed_ns):
+        return
+    for _ in range(CONFIRMATIONS if again else 0):
+        start = perf_counter_ns()
+        output = again() if again else None
+        repeated_ns = perf_counter_ns() - start
+        if time_read(work, output) <= max(DRAIN_FLOOR_NS, DRAIN_SHARE * repeated_ns):
+            return
+    raise BackendError(
+        f"synchronize() returned before the device was done: the last output came {ns_to_ms(drain_ns):.0f} ms"
+        f" after a window of {ns_to_ms(elapsed_ns):.0f} ms; it must wait for all work"
+    )
+
+
+def time_read(work: Work, output: Any) -> int:
+    """Nanoseconds that fetching an output takes."""
+    start = perf_counter_ns()
+    work.read(output)
+    return perf_counter_ns() - start
+
+
+def repeat(work: Work, batch: Batch, steps: int) -> Any:
+    """Take one batch's step a few times more, as a window does, and return the last output."""
+    outputs = [work.step(batch) for _ in range(min(steps, REPEATED_STEPS))]
+    work.synchronize()
+    return outputs[-1]
