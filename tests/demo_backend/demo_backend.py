@@ -1,0 +1,195 @@
+"""A backend without a framework, with a fake asynchronous device; its options play the faults that tests need.
+
+The device is a clock: handing it a step books `step_ms` after whatever is queued, and synchronising sleeps until the
+queue is empty. A backend on it that does not synchronise looks infinitely fast, as one on a real device does.
+"""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.api import BackendInfo, Batch, Context, Detections, Option, Trial, UnsupportedTrialError, hookimpl
+
+FAULTS = (
+    *("none", "declines", "none_returned", "raises", "memory", "nan", "exits", "killed"),
+    *("hangs", "no_record", "chatter", "ends", "starts_daemon"),
+)
+
+
+@hookimpl
+def harness_describe() -> BackendInfo:
+    return BackendInfo(
+        name="demo",
+        framework="none",
+        model="clock",
+        phases=("train", "eval", "infer"),
+        precisions=("fp32", "amp"),
+        devices=("cpu",),
+        xla=True,
+        distributions=("demo-backend",),
+        options=(
+            Option(name="step_ms", type="float", default=0.0, minimum=0, help="device time of a step"),
+            Option(name="synchronizes", type="bool", default=True, help="false: synchronize() does not wait"),
+            Option(name="fault", type="str", default="none", choices=FAULTS, help="how the trial goes wrong"),
+        ),
+    )
+
+
+class Work:
+    """Steps on the fake device; the eval phase finds every object of the set exactly."""
+
+    def __init__(self, trial: Trial, context: Context) -> None:
+        self.trial = trial
+        self.context = context
+        self.busy_until = 0.0
+        self.steps = 0
+        self.step_s = float(trial.options.get("step_ms") or 0.0) / 1000
+        self.fault = trial.options.get("fault", "none")
+
+    def batches(self) -> Iterator[Batch]:
+        if self.trial.phase == "eval":
+            yield from self.shard()
+            return
+        for number in itertools.count():
+            if self.fault == "ends" and number == 2:
+                return
+            yield Batch(images=self.trial.batch_size_per_gpu, payload=None)
+
+    def shard(self) -> Iterator[Batch]:
+        from harness.data import open_dataset
+
+        self.dataset = open_dataset(self.context.val)
+        mine = range(self.context.rank, len(self.dataset), self.context.world_size)
+        size = self.trial.batch_size_per_gpu
+        for start in range(0, len(mine), size):
+            positions = list(mine[start : start + size])
+            yield Batch(images=len(positions), payload=positions)
+
+    def step(self, batch: Batch) -> Any:
+        self.steps += 1
+        if self.steps == 2:
+            go_wrong(self.fault)
+        self.busy_until = max(self.busy_until, time.monotonic()) + self.step_s
+        return (self.busy_until, self.steps, batch.payload)
+
+    def synchronize(self) -> None:
+        if self.trial.options.get("synchronizes", True):
+            wait_until(self.busy_until)
+        tell_stopwatch("synchronized")
+
+    def barrier(self) -> None:
+        tell_stopwatch("barrier")
+        if self.context.world_size > 1:
+            meet(self.context, Path(os.environ["DEMO_MEETING_PLACE"]) / self.trial.trial_id)
+
+    def read(self, output: Any) -> Mapping[str, float]:
+        wait_until(output[0])
+        loss = float("nan") if self.fault == "nan" and output[1] > 2 else 1.0 / output[1]
+        return {"loss": loss}
+
+    def detections(self, output: Any) -> Sequence[Detections]:
+        wait_until(output[0])
+        return [self.perfect(position) for position in output[2]]
+
+    def perfect(self, position: int) -> Detections:
+        import numpy as np
+
+        found = self.dataset.annotations(position)
+        wanted = ~found.crowd_N
+        return Detections(
+            image_id=self.dataset.image_ids[position],
+            boxes_N4=found.boxes_N4[wanted],
+            scores_N=np.full(int(wanted.sum()), 0.9, np.float32),
+            labels_N=found.labels_N[wanted],
+        )
+
+    def evaluation(self) -> "Work":
+        return Work(self.trial.model_copy(update={"phase": "eval"}), self.context)
+
+    def save(self, path: Path) -> None:
+        path.write_bytes(b"demo")
+
+    def settings(self) -> Mapping[str, str]:
+        return {"device": "fake clock"}
+
+    def close(self) -> None:
+        self.busy_until = 0.0
+
+
+def wait_until(moment: float) -> None:
+    """Sleep until a moment of the device's clock."""
+    time.sleep(max(0.0, moment - time.monotonic()))
+
+
+def tell_stopwatch(event: str) -> None:
+    """Write an event to the pipe of a stopwatch outside this process, if a test holds one."""
+    if "DEMO_STOPWATCH" in os.environ:
+        with Path(os.environ["DEMO_STOPWATCH"]).open("w") as pipe:
+            pipe.write(f"{event}\n")
+
+
+def meet(context: Context, place: Path) -> None:
+    """Wait until every rank has left its mark as often as this one."""
+    place.mkdir(parents=True, exist_ok=True)
+    mark = place / f"{context.rank}"
+    count = len(mark.read_text()) + 1 if mark.exists() else 1
+    mark.write_text("x" * count)
+    while any(len(other.read_text()) < count for other in places(context, place)):
+        time.sleep(0.002)
+
+
+def places(context: Context, place: Path) -> list[Path]:
+    """The marks of all ranks, made empty where a rank has not come yet."""
+    marks = [place / f"{rank}" for rank in range(context.world_size)]
+    for mark in marks:
+        mark.touch()
+    return marks
+
+
+def go_wrong(fault: Any) -> None:
+    """Play the fault, if it is one of the middle of a trial."""
+    if fault == "raises":
+        raise ValueError("boom\nover two lines")
+    if fault == "memory":
+        raise MemoryError("no memory left on the fake device")
+    if fault == "exits":
+        os._exit(7)
+    if fault == "no_record":
+        os._exit(0)
+    if fault == "killed":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if fault == "hangs":
+        time.sleep(3600)
+    if fault == "starts_daemon":
+        subprocess.Popen(["sleep", "3600.25"], start_new_session=True)
+    if fault == "chatter":
+        sys.stdout.write('{"rank": 0, "not": "a record"}\n' * 3)
+
+
+def make(trial: Trial, context: Context) -> Work | None:
+    """The work of any phase."""
+    fault = trial.options.get("fault")
+    if fault == "declines":
+        raise UnsupportedTrialError("the fake device has no such mode")
+    return None if fault == "none_returned" else Work(trial, context)
+
+
+@hookimpl
+def harness_train(trial: Trial, context: Context) -> Work | None:
+    return make(trial, context)
+
+
+@hookimpl
+def harness_eval(trial: Trial, context: Context) -> Work | None:
+    return make(trial, context)
+
+
+@hookimpl
+def harness_infer(trial: Trial, context: Context) -> Work | None:
+    return make(trial, context)
