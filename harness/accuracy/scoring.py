@@ -6,14 +6,14 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.metadata import version
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 from harness.accuracy.encode import CocoResult
 from harness.accuracy.ground_truth import GroundTruth, Kind, check_ground_truth, scorable
 from harness.errors import BackendError, HarnessError
 from harness.schema.measurement import Accuracy, CocoMetrics
+from harness.schema.trial import Scorer
 
-Scorer = Literal["pycocotools", "hotcoco"]
 METRICS = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
     *("ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"),

@@ -22,7 +22,7 @@ from pydantic import (
 
 from harness.matrix.source import Source, shown
 from harness.schema.record import Record
-from harness.schema.trial import DataNames, OptionValue, Phase, Precision, Target
+from harness.schema.trial import DataNames, OptionValue, Phase, Precision, Scorer, Target
 
 DeviceChoice = Literal["cuda", "cpu", "auto"]
 T = TypeVar("T")
@@ -119,6 +119,9 @@ class Settings(Record):
     evaluate_every_steps: PositiveInt | None = Field(None, description="score this often, outside the timed window")
     target: Quality | None = Field(None, description="stop at this quality: bbox_ap, segm_ap or both, as fractions")
     save_weights: bool = Field(False, description="leave the trained weights in the store")
+    scorer: Scorer = Field(
+        "pycocotools", description="who scores: pycocotools, the numbers of record, or hotcoco, the extra fast-eval"
+    )
 
 
 class _Ordered(Record):

@@ -10,6 +10,7 @@ from harness.schema.record import Record
 Phase = Literal["train", "eval", "infer"]
 Precision = Literal["fp32", "tf32", "amp"]
 Device = Literal["cpu", "cuda"]
+Scorer = Literal["pycocotools", "hotcoco"]
 OptionValue = bool | int | float | str | None
 
 
@@ -51,6 +52,7 @@ class Trial(Record):
     )
     target: Target | None = Field(None, description="train phase: stop at this quality")
     save_weights: bool = Field(False, description="train phase: leave the trained weights in the store")
+    scorer: Scorer = "pycocotools"
     timeout_s: PositiveFloat = 3600.0
     options: dict[str, OptionValue] = Field(default_factory=dict, description="the backend's own options")
 

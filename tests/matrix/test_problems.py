@@ -12,7 +12,7 @@ from harness.matrix.plan import expand
 ONE = "name: m\ntrials:\n  - {backend: box, phase: infer}\n"
 SETTINGS = (
     "batch_size_per_gpu, evaluate, evaluate_every_steps, flavour, fused, gpus, gradient_accumulation_steps, "
-    "image_size, nodes, precision, rate, repeats, save_weights, seed, target, threads, timed_steps, timeout_s, "
+    "image_size, nodes, precision, rate, repeats, save_weights, scorer, seed, target, threads, timed_steps, timeout_s, "
     "warmup_steps, xla"
 )
 THREADS = "option threads takes a whole number of at least 1 (box)"
@@ -23,7 +23,7 @@ NO_AXIS = "is no axis; write it beside axes, one value for the block"
 NONE_OF = "5: exclude[0]: rule matches none of 2 points"
 FIELDS = (
     "backend, batch_size_per_gpu, device, evaluate, evaluate_every_steps, flavour, fused, gpus, "
-    "gradient_accumulation_steps, image_size, nodes, phase, precision, save_weights, seed, threads, timed_steps, "
+    "gradient_accumulation_steps, image_size, nodes, phase, precision, save_weights, scorer, seed, threads, timed_steps, "
     "timeout_s, warmup_steps, xla"
 )
 

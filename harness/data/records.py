@@ -1,0 +1,73 @@
+"""What a data set hands out, and what every data set can do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.masks import Segmentation
+
+
+class ImageRecord(NamedTuple):
+    """One image as the annotation file lists it; sizes in pixels."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """The N objects of one image, in the order of the annotation file.
+
+    boxes_N4: float32 x1, y1, x2, y2 with x2 - x1 the width, in pixels as stored. labels_N: int64 category ids.
+    crowd_N: bool. area_N: float64, in pixels, as the file has it. ids_N: int64. segmentations: N, each a tuple of
+    polygons or run lengths; an empty tuple where the file has none.
+    """
+
+    boxes_N4: NDArray[np.float32]
+    labels_N: NDArray[np.int64]
+    crowd_N: NDArray[np.bool_]
+    area_N: NDArray[np.float64]
+    ids_N: NDArray[np.int64]
+    segmentations: tuple[Segmentation, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids_N)
+
+
+class Dataset(Protocol):
+    """A COCO-format set; every method may be called from several threads at once."""
+
+    @property
+    def image_ids(self) -> Sequence[int]:
+        """Ids of the images, in the order of the annotation file."""
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Ids of the categories, ascending; gaps are usual."""
+
+    @property
+    def category_names(self) -> Mapping[int, str]:
+        """Names of the categories by id."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def image(self, index: int) -> ImageRecord:
+        """Return the record of the image at that place."""
+
+    def load(self, index: int) -> NDArray[np.uint8]:
+        """Return the pixels, uint8 RGB [H, W, 3] in stored order; DataError names file and id of a broken image."""
+
+    def annotations(self, index: int) -> Annotations:
+        """Return the objects of the image at that place."""
+
+    def coco(self) -> dict[str, Any]:
+        """Return the ground truth as a COCO dict, for scoring."""
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the annotation content, in hexadecimal."""
