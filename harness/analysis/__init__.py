@@ -1,0 +1,1 @@
+"""Results to rows: speed-up, scaling, percentiles."""

@@ -1,0 +1,124 @@
+"""Outcomes, provenance and the summary: what ran, where, when, and how it ended."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from harness.analysis.accuracy import PHASES
+from harness.analysis.points import Group, machine_label, points
+from harness.analysis.rows import Fact, FactGroup, OutcomeRow, Point, Summary
+from harness.schema.result import OutcomeKind, TrialResult
+
+FAKE_PREFIX = "FAKE"
+"""Begins the name of every simulated device."""
+
+
+def outcome_rows(results: Sequence[TrialResult]) -> tuple[OutcomeRow, ...]:
+    """One row per point, kind of outcome and reason."""
+    return tuple(row for phase in PHASES for group, point in points(results, phase) for row in outcomes(group, point))
+
+
+def outcomes(group: Group, point: Point) -> list[OutcomeRow]:
+    """How the trials of one point ended."""
+    found: dict[tuple[OutcomeKind, str | None], list[TrialResult]] = {}
+    for result in group.results:
+        found.setdefault((result.outcome.kind, result.outcome.reason), []).append(result)
+    return [
+        OutcomeRow(
+            point=point,
+            kind=kind,
+            reason=reason,
+            trials=len(members),
+            duration_s=sum(member.duration_s for member in members),
+            trial_ids=tuple(member.trial_id for member in members),
+        )
+        for (kind, reason), members in found.items()
+    ]
+
+
+def provenance_facts(results: Sequence[TrialResult]) -> tuple[Fact, ...]:
+    """Every circumstance that results depend on, with the number of trials behind each value."""
+    found: dict[tuple[FactGroup, str], Counter[str]] = {}
+    for result in results:
+        for group, name, value in facts(result):
+            found.setdefault((group, name), Counter())[value] += 1
+    order = list(dict.fromkeys(group for group, _ in found))
+    return tuple(
+        Fact(group=group, name=name, values=dict(values), mixed=len(values) > 1 and must_agree(group, name))
+        for (group, name), values in sorted(found.items(), key=lambda item: order.index(item[0][0]))
+    )
+
+
+def must_agree(group: FactGroup, name: str) -> bool:
+    """Whether differing values make trials hard to compare: seeds, dates and what backends chose may differ."""
+    return group != "backend" and (group, name) not in {("run", "seed"), ("run", "date"), ("run", "command")}
+
+
+def facts(result: TrialResult) -> Iterable[tuple[FactGroup, str, str]]:
+    """Group, name and value of each circumstance of one trial; unknown ones are left out."""
+    yield from (("run", name, value) for name, value in run_facts(result))
+    yield from (("machine", name, value) for name, value in machine_facts(result))
+    source = result.provenance
+    if source is not None:
+        yield from (("software", name, value) for name, value in source.packages.items())
+        yield from (("environment", name, value) for name, value in source.environment.items())
+        yield from (("data", f"SHA-256 of {role}", value) for role, value in source.data_fingerprints.items())
+    yield "data", f"{result.trial.phase} set", data_set(result)
+    yield from (("backend", f"{result.trial.backend}: {name}", value) for name, value in result.settings.items())
+
+
+def data_set(result: TrialResult) -> str:
+    """The set that a trial works on."""
+    return result.trial.data.train if result.trial.phase == "train" else result.trial.data.val
+
+
+def run_facts(result: TrialResult) -> Iterable[tuple[str, str]]:
+    """When and from what a trial was started."""
+    yield "matrix", result.matrix_name
+    yield "date", result.started_at.date().isoformat()
+    yield "seed", str(result.trial.seed)
+    source = result.provenance
+    if source is not None:
+        state = {True: ", with uncommitted changes", False: "", None: ", state unknown"}[source.git_dirty]
+        yield "harness version", source.harness_version
+        yield "git commit", "unknown" if source.git_commit is None else source.git_commit + state
+        yield "command", " ".join(source.command)
+        yield "containment", source.containment
+
+
+def machine_facts(result: TrialResult) -> Iterable[tuple[str, str]]:
+    """Where a trial ran."""
+    machine = result.machine
+    yield "host", machine.hostname
+    yield "system", f"{machine.os}, kernel {machine.kernel}, {machine.architecture}"
+    yield "processor", f"{machine.cpu_model or 'unknown'}, {machine.cpu_cores} cores"
+    yield "memory", f"{machine.memory_bytes / 2**30:.1f} GiB"
+    yield "python", machine.python
+    yield "GPUs", gpu_list(result)
+    if machine.gpu_driver is not None:
+        yield "GPU driver", machine.gpu_driver
+
+
+def gpu_list(result: TrialResult) -> str:
+    """The GPUs of a machine, or why there is none."""
+    counts = Counter(gpu.name for gpu in result.machine.gpus)
+    listed = ", ".join(f"{number} × {name}" for name, number in counts.items())
+    return listed or f"none ({result.machine.gpu_note or 'no reason recorded'})"
+
+
+def summary(results: Sequence[TrialResult], provenance: Sequence[Fact]) -> Summary:
+    """What a reader wants to know first."""
+    names = [result.device_name or "" for result in results] + [g.name for r in results for g in r.machine.gpus]
+    return Summary(
+        matrices=tuple(dict.fromkeys(result.matrix_name for result in results)),
+        backends=tuple(dict.fromkeys(result.trial.backend for result in results)),
+        phases=tuple(phase for phase in PHASES if any(result.trial.phase == phase for result in results)),
+        machines=tuple(dict.fromkeys(machine_label(result.machine) for result in results)),
+        started_at=min((result.started_at for result in results), default=None),
+        ended_at=max((result.started_at + timedelta(seconds=result.duration_s) for result in results), default=None),
+        trials=len(results),
+        outcomes=dict(Counter(result.outcome.kind for result in results)),
+        duration_s=sum(result.duration_s for result in results),
+        mixed=tuple(fact.name for fact in provenance if fact.mixed),
+        fake_devices=tuple(sorted({name for name in names if name.startswith(FAKE_PREFIX)})),
+    )

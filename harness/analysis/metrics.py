@@ -1,0 +1,66 @@
+"""Numbers of one trial, derived from its raw series; None where the record does not hold what it takes."""
+
+from collections.abc import Sequence
+from math import isfinite
+
+from harness.analysis.rows import Spread
+from harness.schema.measurement import Accuracy
+from harness.schema.result import TrialResult
+from harness.statistics.summary import summary
+from harness.units import NS_PER_MS, NS_PER_S
+
+MS_PER_S = NS_PER_S // NS_PER_MS
+
+
+def throughput(result: TrialResult) -> float | None:
+    """Images/s of all ranks together: sum of images over the longest rank's window.
+
+    The ranks meet at the window's start, so the windows overlap and the slowest rank ends the work: adding up
+    per-rank rates would credit the fast ranks with time in which they only waited.
+    """
+    longest = max((window.elapsed_s for window in result.windows), default=0.0)
+    return sum(window.images for window in result.windows) / longest if longest > 0 else None
+
+
+def pooled(result: TrialResult, name: str) -> tuple[float, ...]:
+    """The raw values of a series, ranks one after another, warm-up left out."""
+    return tuple(value for series in result.measurements if series.name == name for value in series.values)
+
+
+def data_wait_share(result: TrialResult) -> float | None:
+    """Fraction of the ranks' timed windows spent waiting for the next batch."""
+    waits = pooled(result, "data_wait_ms")
+    elapsed_s = sum(window.elapsed_s for window in result.windows)
+    return sum(waits) / MS_PER_S / elapsed_s if waits and elapsed_s > 0 else None
+
+
+def peak_memory(result: TrialResult) -> int | None:
+    """Bytes of the rank that held most."""
+    return max(result.peak_memory_bytes, default=None)
+
+
+def scoring_s(result: TrialResult) -> float | None:
+    """Seconds of COCO scoring, summed over its calls."""
+    spent = pooled(result, "scoring_ms")
+    return sum(spent) / MS_PER_S if spent else None
+
+
+def last_accuracy(result: TrialResult) -> Accuracy | None:
+    """The last scoring of a trial."""
+    return result.accuracy[-1] if result.accuracy else None
+
+
+def ap(accuracy: Accuracy | None, kind: str) -> float | None:
+    """AP of one kind (bbox, segm) as a fraction."""
+    if accuracy is None:
+        return None
+    return next((metrics.ap for metrics in accuracy.metrics if metrics.kind == kind), None)
+
+
+def spread(values: Sequence[float | None]) -> Spread | None:
+    """Summarise one number per trial; unknown and infinite ones are left out, and nothing known gives None."""
+    known = tuple(value for value in values if value is not None and isfinite(value))
+    if not known:
+        return None
+    brief = summary(known)
+    return Spread(median=brief.median, low=brief.min, high=brief.max, mean=brief.mean, sd=brief.std, values=known)

@@ -1,0 +1,1 @@
+"""Rows to markdown, HTML, charts and README blocks."""
