@@ -1,0 +1,47 @@
+"""The entry point of PyTorch Mask R-CNN; torch is imported by the hooks that need it, never by this module."""
+
+from backends.torch_impl.maskrcnn.options import OPTIONS
+from harness.api import BackendInfo, Context, InferenceWork, TrainWork, Trial, hookimpl
+
+INFO = BackendInfo(
+    name="torch_maskrcnn",
+    framework="torch",
+    model="Mask R-CNN",
+    phases=("train", "eval", "infer"),
+    precisions=("fp32", "tf32", "amp"),
+    devices=("cpu", "cuda"),
+    xla=False,
+    launcher="torchrun",
+    distributions=("torch", "torchvision", "numpy", "simplejpeg", "opencv-python-headless"),
+    options=OPTIONS,
+)
+
+
+@hookimpl
+def harness_describe() -> BackendInfo:
+    """Return the static facts; no framework is imported."""
+    return INFO
+
+
+@hookimpl
+def harness_train(trial: Trial, context: Context) -> TrainWork:
+    """Return training steps."""
+    from backends.torch_impl.maskrcnn.train import open_train  # noqa: PLC0415  describing must not import torch
+
+    return open_train(trial, context)
+
+
+@hookimpl
+def harness_eval(trial: Trial, context: Context) -> InferenceWork:
+    """Return evaluation steps over this rank's shard."""
+    from backends.torch_impl.maskrcnn.evaluate import open_eval  # noqa: PLC0415  describing must not import torch
+
+    return open_eval(trial, context)
+
+
+@hookimpl
+def harness_infer(trial: Trial, context: Context) -> InferenceWork:
+    """Return inference steps that cycle over the val set."""
+    from backends.torch_impl.maskrcnn.infer import open_infer  # noqa: PLC0415  describing must not import torch
+
+    return open_infer(trial, context)

@@ -1,0 +1,121 @@
+"""What the three phases share: one rank's device, arithmetic, ranks and model, made from a trial."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backends.torch_impl.data import label_map
+from backends.torch_impl.device import device_name, device_of, memory_errors
+from backends.torch_impl.distributed import Ranks
+from backends.torch_impl.maskrcnn.config import MaskRCNNConfig
+from backends.torch_impl.maskrcnn.model import MaskRCNN
+from backends.torch_impl.maskrcnn.options import Options, options_of
+from backends.torch_impl.maskrcnn.weights import load_weights
+from backends.torch_impl.precision import Precision, set_precision
+from harness.api import Context, Trial, UnsupportedTrialError
+
+PUBLISHED_SIDES = (800, 1333)
+"""Shorter side, and what the longer side may reach; another `image_size` keeps their ratio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One rank of one trial, ready to work."""
+
+    trial: Trial
+    context: Context
+    options: Options
+    device: torch.device
+    precision: Precision
+    ranks: Ranks
+    config: MaskRCNNConfig
+    model: MaskRCNN
+    classes: Mapping[int, int]
+    """Class of each category id of the data set."""
+
+    def settings(self) -> Mapping[str, str]:
+        """What really runs, in words."""
+        return {
+            "device": device_name(self.device),
+            **self.precision.settings(),
+            "memory_format": "channels_last" if self.options.channels_last else "contiguous",
+            "flavour": self.config.flavour,
+            "norm": self.config.norm,
+            "weights": self.options.weights or f"random, seed {self.trial.seed}",
+            "threads": str(torch.get_num_threads()),
+            "loader_threads": str(self.options.loader_threads),
+            "process_group": self.ranks.backend,
+        }
+
+
+def open_session(trial: Trial, context: Context, category_ids: Sequence[int]) -> Session:
+    """Choose the device, set the precision, build the model from the trial's seed or weights and bring it there.
+
+    Args:
+        trial: What to run.
+        context: Which rank this is.
+        category_ids: Of the data set.
+
+    Raises:
+        UnsupportedTrialError: the device, the precision or an option cannot be had.
+        DeviceOutOfMemoryError: the model does not fit.
+    """
+    if trial.xla:
+        raise UnsupportedTrialError("xla is true; torch_maskrcnn runs without XLA alone")
+    options = options_of(trial)
+    device = device_of(trial, context)
+    precision = set_precision(trial, device, options.half)
+    classes = label_map(category_ids, options.labels)
+    config = config_of(trial, options, 1 + max(classes.values(), default=1))
+    with memory_errors():
+        model = _build(trial, options, config).to(device)
+    return Session(trial, context, options, device, precision, Ranks(context, device), config, model, classes)
+
+
+def config_of(trial: Trial, options: Options, num_classes: int) -> MaskRCNNConfig:
+    """The model's numbers: the flavour's, changed by the options and by the trial's image size.
+
+    Raises:
+        UnsupportedTrialError: a combination that the model refuses.
+    """
+    overrides: dict[str, Any] = {"norm": options.norm}
+    for name in ("proposals_per", "norm_eps"):
+        if (value := getattr(options, name)) is not None:
+            overrides[name] = value
+    if trial.image_size:
+        shorter, longer = PUBLISHED_SIDES
+        overrides |= {"shorter_side": trial.image_size, "longer_side": trial.image_size * longer // shorter}
+    try:
+        return MaskRCNNConfig.preset(
+            options.flavour,
+            num_classes=num_classes,
+            backbone=options.backbone,
+            fpn_channels=options.fpn_channels,
+            **overrides,
+        )
+    except ValueError as error:
+        raise UnsupportedTrialError(str(error)) from error
+
+
+def _build(trial: Trial, options: Options, config: MaskRCNNConfig) -> MaskRCNN:
+    """The model on the CPU: the same weights on every rank, since all start from one seed or one file."""
+    torch.manual_seed(trial.seed)
+    model = MaskRCNN(config)
+    if options.weights:
+        load_weights(model, Path(options.weights), part=options.weights_part)
+    return in_channels_last(model) if options.channels_last else model
+
+
+def in_channels_last(model: MaskRCNN) -> MaskRCNN:
+    """Keep weights in NHWC order; 1×1 kernels have both orders at once and stay as they are.
+
+    They keep the strides that oneDNN's gradients have: gradients of other strides than their weights would be copied,
+    with a warning, when ranks average them.
+    """
+    for parameter in model.parameters():
+        if parameter.dim() == 4 and parameter.shape[2:] != (1, 1):
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
