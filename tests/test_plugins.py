@@ -33,7 +33,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             (tmp_path / f"{module}.py").write_text(source)
             sys.modules.pop(module, None)
             points.append(EntryPoint(name.split("#")[0], module, plugins.ENTRY_POINT_GROUP))
-        monkeypatch.setattr(plugins, "entry_points", lambda group: EntryPoints(points))
+        monkeypatch.setattr(plugins, "entry_points", lambda **_: EntryPoints(points))
 
     return installed
 
@@ -62,7 +62,7 @@ def test_a_broken_backend_is_named_and_harms_nothing(install) -> None:
         (GOOD.replace('("infer",)', '("infer", "train")'), "declares phase 'train' without harness_train"),
         (GOOD.replace("return BackendInfo", "return dict"), "returned dict, not BackendInfo"),
         (GOOD.replace("return BackendInfo", "raise ValueError(3)  #"), "harness_describe raised ValueError: 3"),
-        (GOOD.split("@hookimpl\ndef harness_infer")[0].replace("@hookimpl\n", ""), "returned NoneType"),
+        (GOOD.split("@hookimpl\ndef harness_infer", maxsplit=1)[0].replace("@hookimpl\n", ""), "returned NoneType"),
     ],
 )
 def test_each_way_to_be_broken_has_its_line(install, source: str, message: str) -> None:

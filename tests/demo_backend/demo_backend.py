@@ -24,6 +24,7 @@ FAULTS = (
 
 @hookimpl
 def harness_describe() -> BackendInfo:
+    """What the fake device can do."""
     return BackendInfo(
         name="demo",
         framework="none",
@@ -182,14 +183,17 @@ def make(trial: Trial, context: Context) -> Work | None:
 
 @hookimpl
 def harness_train(trial: Trial, context: Context) -> Work | None:
+    """Training steps that learn nothing."""
     return make(trial, context)
 
 
 @hookimpl
 def harness_eval(trial: Trial, context: Context) -> Work | None:
+    """Steps that find every object."""
     return make(trial, context)
 
 
 @hookimpl
 def harness_infer(trial: Trial, context: Context) -> Work | None:
+    """Steps that find nothing."""
     return make(trial, context)

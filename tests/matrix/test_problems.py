@@ -23,8 +23,8 @@ NO_AXIS = "is no axis; write it beside axes, one value for the block"
 NONE_OF = "5: exclude[0]: rule matches none of 2 points"
 FIELDS = (
     "backend, batch_size_per_gpu, device, evaluate, evaluate_every_steps, flavour, fused, gpus, "
-    "gradient_accumulation_steps, image_size, nodes, phase, precision, save_weights, scorer, seed, threads, timed_steps, "
-    "timeout_s, warmup_steps, xla"
+    "gradient_accumulation_steps, image_size, nodes, phase, precision, save_weights, scorer, seed, threads, "
+    "timed_steps, timeout_s, warmup_steps, xla"
 )
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -58,6 +59,7 @@ class Device:
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """A device of a hundred milliseconds a step, whose batches take seven."""
     return on_its_clock(Device(step_ms=100.0, load_ms=7.0), monkeypatch)
 
 
@@ -92,11 +94,13 @@ def test_a_latency_is_one_batch_alone(device: Device) -> None:
 def test_a_missing_synchronisation_is_caught(measure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that does not wait is refused, not believed."""
     device = on_its_clock(Device(step_ms=100.0, synchronizes=False), monkeypatch)
+    run = {
+        "training": partial(run_window, training=True),
+        "inference": partial(run_window, training=False),
+        "latency": time_latency,
+    }[measure]
     with pytest.raises(BackendError, match="before the device was done"):
-        if measure == "latency":
-            time_latency(device, device.batches(), 10)
-        else:
-            run_window(device, device.batches(), 10, training=measure == "training")
+        run(device, device.batches(), 10)
 
 
 def test_a_host_that_is_held_up_once_is_no_fault(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
