@@ -1,0 +1,1 @@
+"""The store: one committed file per trial, and what reads them."""

@@ -1,0 +1,196 @@
+"""The store: a folder with one committed file per trial; what is there is done, so resuming needs no other memory.
+
+results/NAME/
+    trials/TRIAL_ID.json     committed: written aside, flushed to the disk, renamed
+    superseded/              records that a later attempt replaced
+    logs/TRIAL_ID.log        what the workers printed
+    weights/                 trained weights, where a trial saves them
+    scratch/TRIAL_ID/        of the trial in flight; removed afterwards
+    lock                     held by the one runner
+A reader needs no lock: it sees whole records only.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.errors import MissingStoreError, StoreError, StoreLockedError
+from harness.schema.result import TrialResult
+
+
+class Store:
+    """The results of one matrix. Reading needs no lock; writing is for the runner that holds `locked()`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.trials = folder / "trials"
+
+    def open(self) -> None:
+        """Create the folders.
+
+        Raises:
+            StoreError: the place cannot be written.
+        """
+        try:
+            for folder in (self.trials, self.folder / "logs", self.folder / "scratch"):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot create the store {self.folder}: {error.strerror}") from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the store's lock; the kernel frees it when this process dies, and no child inherits it.
+
+        Raises:
+            StoreLockedError: another runner holds it.
+        """
+        path = self.folder / "lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                raise StoreLockedError(
+                    f"{self.folder} is in use by another runner (process {holder}); wait for it or use --results"
+                ) from error
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def scratch(self, trial_id: str) -> Path:
+        """An empty folder for the trial that is about to run."""
+        folder = self.folder / "scratch" / trial_id
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def clear_scratch(self) -> None:
+        """Remove what interrupted trials left."""
+        shutil.rmtree(self.folder / "scratch", ignore_errors=True)
+        (self.folder / "scratch").mkdir()
+
+    def log(self, trial_id: str) -> Path:
+        """Where the workers of this trial write what they print."""
+        return self.folder / "logs" / f"{trial_id}.log"
+
+    def weights(self, trial_id: str) -> Path:
+        """Where this trial leaves its weights."""
+        folder = self.folder / "weights"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{trial_id}.safetensors"
+
+    def done(self) -> frozenset[str]:
+        """The trial ids that have a committed record."""
+        return frozenset(path.stem for path in self.trials.glob("*.json"))
+
+    def commit(self, result: TrialResult) -> None:
+        """Write one record so that it is there whole or not at all, also after a power cut.
+
+        Raises:
+            StoreError: it cannot be written; nothing that was there is lost.
+        """
+        path = self.trials / f"{result.trial_id}.json"
+        aside = path.with_suffix(".tmp")
+        try:
+            with aside.open("wb") as file:
+                file.write(result.model_dump_json(indent=1).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+            flush_folder(self.trials)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            raise StoreError(
+                f"cannot write {path}: {error.strerror}; the {len(self.done())} trials recorded before are safe"
+            ) from error
+
+    def supersede(self, trial_id: str) -> None:
+        """Move a record aside, so that its trial runs again."""
+        folder = self.folder / "superseded"
+        folder.mkdir(exist_ok=True)
+        number = len(list(folder.glob(f"{trial_id}.*.json")))
+        (self.trials / f"{trial_id}.json").replace(folder / f"{trial_id}.{number}.json")
+
+    def load(self, trial_id: str) -> TrialResult:
+        """Read one record.
+
+        Raises:
+            StoreError: there is none, or it is not a record of this version.
+        """
+        return read_result(self.trials / f"{trial_id}.json")
+
+    def load_all(self) -> list[TrialResult]:
+        """Read all records in the order in which they were started.
+
+        Raises:
+            StoreError: a file is not a record of this version.
+        """
+        results = [read_result(path) for path in self.trials.glob("*.json")]
+        return sorted(results, key=lambda result: (result.started_at, result.trial_id))
+
+
+def open_for_reading(folder: Path) -> Store:
+    """A store that exists.
+
+    Raises:
+        MissingStoreError: the folder holds no store, or an empty one.
+    """
+    store = Store(folder)
+    if not store.trials.is_dir():
+        raise MissingStoreError(f"{folder} holds no results; `harness run MATRIX --results {folder}` writes some")
+    if not store.done():
+        raise MissingStoreError(f"{folder} holds no finished trial yet")
+    return store
+
+
+def find(store: Store, name: str) -> str:
+    """The one trial whose id is this name, begins or ends with it.
+
+    Raises:
+        MissingStoreError: none is, or more than one.
+    """
+    ids = sorted(store.done())
+    if name in ids:
+        return name
+    found = [trial_id for trial_id in ids if trial_id.startswith(name) or trial_id.endswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        near = get_close_matches(name, ids, n=1, cutoff=0.3)
+        hint = f"; did you mean {near[0]}" if near else ""
+        raise MissingStoreError(f"no trial {name!r} in {store.folder}{hint}")
+    raise MissingStoreError(f"{name!r} fits {len(found)} trials in {store.folder}, such as {found[0]} and {found[1]}")
+
+
+def read_result(path: Path) -> TrialResult:
+    """Read one record file.
+
+    Raises:
+        StoreError: unreadable, or not a record of this version.
+    """
+    try:
+        return TrialResult.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise StoreError(f"{path} is not a result of this version: {where}: {first['msg']}") from error
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a rename in this folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

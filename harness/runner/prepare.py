@@ -1,0 +1,125 @@
+"""From a matrix file to a run that can be carried out on this machine."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.data import fingerprint, resolve
+from harness.errors import BackendError, MatrixError
+from harness.matrix.loading import load_matrix
+from harness.matrix.plan import Plan, Point, expand
+from harness.matrix.select import select
+from harness.measure.machine import machine
+from harness.measure.provenance import provenance
+from harness.plugins import BrokenBackend, backend_entry_points, describe_all
+from harness.results.store import Store
+from harness.runner.containment import best_containment
+from harness.runner.progress import Estimates
+from harness.runner.run import Door, Run, Task
+from harness.schema.backend import BackendInfo
+from harness.schema.result import DataPaths, Outcome
+from harness.schema.system import Machine
+from harness.schema.trial import DataNames, Trial
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan and what it was made from."""
+
+    name: str
+    plan: Plan
+    backends: Mapping[str, BackendInfo]
+    machine: Machine
+
+
+def prepare(matrix_path: Path, only: str | None = None, timeout_s: float | None = None) -> Prepared:
+    """Read a matrix, ask the backends and look at the machine.
+
+    Raises:
+        MatrixError: the file, or the selection, is wrong.
+        BackendError: the matrix names a backend that is installed and broken.
+    """
+    matrix = load_matrix(matrix_path)
+    backends, broken = describe_all()
+    refuse_broken({block.backend for block in matrix.trials}, broken)
+    here = machine()
+    plan = expand(matrix, backends, here)
+    if only is not None:
+        plan = select(plan, only)
+    if timeout_s is not None:
+        plan = Plan(tuple(with_timeout(point, timeout_s) for point in plan.points))
+    if not plan.points:
+        raise MatrixError(f"{matrix_path}: the matrix has no points")
+    return Prepared(matrix.name, plan, backends, here)
+
+
+def with_timeout(point: Point, timeout_s: float) -> Point:
+    """The same point with another time-out."""
+    return point._replace(trial=point.trial.model_copy(update={"timeout_s": timeout_s}))
+
+
+def refuse_broken(wanted: Iterable[str], broken: Iterable[BrokenBackend]) -> None:
+    """A broken backend harms only the matrices that name it.
+
+    Raises:
+        BackendError: one of the wanted backends is broken.
+    """
+    wanted = set(wanted)
+    for backend in broken:
+        if backend.name in wanted:
+            raise BackendError(backend.reason)
+
+
+def make_run(prepared: Prepared, store: Store) -> tuple[Run, list[Task]]:
+    """Everything the trials share: doors to the backends, data on the disk, provenance.
+
+    Raises:
+        DataError: a data set is missing or cannot be generated.
+    """
+    tasks = [task_of(point) for point in prepared.plan.points]
+    trials = [task.trial for task in tasks if task.declined is None]
+    data = resolve_data(trials)
+    entry_points = backend_entry_points()
+    names = {task.trial.backend for task in tasks}
+    doors = {name: Door(entry_points[name].value, prepared.backends[name].launcher) for name in names}
+    fingerprints = fingerprints_of(data.values())
+    records = {
+        name: provenance(
+            prepared.backends[name].distributions, ("harness", *sys.argv[1:]), best_containment().name, fingerprints
+        )
+        for name in names
+    }
+    return Run(prepared.name, store, doors, data, prepared.machine, records), tasks
+
+
+def task_of(point: Point) -> Task:
+    """What to do about a point."""
+    if point.dropped_by is not None:
+        return Task(point.trial, Outcome(kind="skipped", reason=point.dropped_by))
+    if point.unsupported is not None:
+        return Task(point.trial, Outcome(kind="unsupported", reason=point.unsupported))
+    return Task(point.trial)
+
+
+def resolve_data(trials: Iterable[Trial]) -> dict[DataNames, DataPaths]:
+    """Resolve every name of data once, before the first trial; coco-mini is generated here, outside any clock.
+
+    A set that a phase does not read is resolved all the same: a typo is better known before the first hour of training.
+    """
+    names = dict.fromkeys(trial.data for trial in trials)
+    return {name: DataPaths(train=resolve(name.train), val=resolve(name.val)) for name in names}
+
+
+def fingerprints_of(paths: Iterable[DataPaths]) -> dict[str, str]:
+    """SHA-256 of every annotation file, by the set's resolved name."""
+    references = {reference for pair in paths for reference in (pair.train, pair.val)}
+    return {reference: fingerprint(reference) for reference in sorted(references)}
+
+
+def known_estimates(store: Store) -> Estimates:
+    """Durations of the trials that a store has; an empty one knows nothing."""
+    estimates = Estimates()
+    for result in store.load_all():
+        estimates.add(result)
+    return estimates

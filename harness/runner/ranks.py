@@ -1,0 +1,40 @@
+"""`python -m harness.runner.ranks COUNT ASSIGNMENT`: start that many workers on this machine and wait for them all.
+
+For backends that need no launcher of their framework's. The first rank that fails ends the others: one of them
+waiting for it would never return.
+"""
+
+import os
+import subprocess
+import sys
+
+from harness.runner.process import exit_or_signal
+
+
+def main() -> int:
+    """Return 0 if every rank does; else the first failing one's exit code, 128 + n for a signal."""
+    count, assignment = int(sys.argv[1]), sys.argv[2]
+    processes = {start(rank, count, assignment) for rank in range(count)}
+    by_pid = {process.pid: process for process in processes}
+    while by_pid:
+        pid, status = os.wait()
+        process = by_pid.pop(pid, None)
+        code = os.waitstatus_to_exitcode(status)
+        if process is not None and code != 0:
+            for other in by_pid.values():
+                other.kill()
+            return code if exit_or_signal(code)[1] is None else 128 + abs(code)
+    return 0
+
+
+def start(rank: int, count: int, assignment: str) -> "subprocess.Popen[bytes]":
+    """Start one rank; it reads its place from the environment."""
+    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count}
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness.worker", assignment],
+        env=os.environ | {name: str(value) for name, value in places.items()},
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

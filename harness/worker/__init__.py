@@ -1,0 +1,1 @@
+"""One trial, one backend, one process group."""

@@ -1,0 +1,180 @@
+"""The store keeps what it has, whatever happens."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+from math import isnan
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from records import demo_trial, result_of
+
+from harness.errors import MissingStoreError, StoreError, StoreLockedError
+from harness.results.store import Store, find, open_for_reading
+from harness.schema.measurement import Measurement
+from harness.schema.result import TrialResult
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    made = Store(tmp_path / "store")
+    made.open()
+    return made
+
+
+def test_a_record_comes_back_as_it_was(store: Store) -> None:
+    """What is committed is what is read."""
+    result = result_of(demo_trial())
+    store.commit(result)
+    assert store.load(result.trial_id) == result
+    assert store.done() == {result.trial_id}
+
+
+@given(st.lists(st.floats(), max_size=5))
+def test_any_float_survives_the_record(values: list[float]) -> None:
+    """NaN and infinities are kept, to the bit of every other value."""
+    series = Measurement(name="loss", unit="1", values=tuple(values))
+    result = result_of(demo_trial(), measurements=(series,))
+    back = TrialResult.model_validate_json(result.model_dump_json()).measurements[0].values
+    assert [str(value) for value in back] == [str(value) for value in values]
+    assert [isnan(value) for value in back] == [isnan(value) for value in values]
+
+
+def test_an_unfinished_file_is_no_record(store: Store) -> None:
+    """A file left by a writer that died is neither done nor read."""
+    (store.trials / "half.tmp").write_text('{"schema_version": 1, "tri')
+    assert store.done() == frozenset()
+    assert store.load_all() == []
+
+
+def test_a_broken_record_is_named(store: Store) -> None:
+    """A file that is no record is named in one line."""
+    (store.trials / "odd.json").write_text('{"schema_version": 2}')
+    with pytest.raises(StoreError, match=r"odd\.json is not a result of this version: schema_version") as caught:
+        store.load_all()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_second_runner_is_refused_in_one_line(store: Store) -> None:
+    """The lock names its holder, and is free again afterwards."""
+    with store.locked(), pytest.raises(StoreLockedError, match=rf"process {os.getpid()}") as caught, store.locked():
+        pytest.fail("two runners hold one store")
+    assert "\n" not in str(caught.value)
+    with store.locked():
+        pass
+
+
+def test_a_child_does_not_keep_the_lock(store: Store) -> None:
+    """A process that outlives the runner does not hold its store."""
+    with store.locked():
+        child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    try:
+        with store.locked():
+            assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
+
+
+def hold_and_die(folder: Path, ready: "multiprocessing.synchronize.Event") -> None:
+    """Take the lock, say so, wait to be killed."""
+    with Store(folder).locked():
+        ready.set()
+        signal.pause()
+
+
+def test_the_lock_dies_with_its_holder(store: Store) -> None:
+    """A kill -9 of a runner leaves a store that the next one can use."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=hold_and_die, args=(store.folder, ready))
+    holder.start()
+    assert ready.wait(30)
+    holder.kill()
+    holder.join()
+    with store.locked():
+        assert (store.folder / "lock").exists()
+
+
+FILL = """
+import resource, signal, sys
+from pathlib import Path
+from harness.errors import StoreError
+from harness.results.store import Store
+from records import demo_trial, result_of
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+try:
+    Store(Path(sys.argv[1])).commit(result_of(demo_trial(seed=2)))
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_loses_nothing(store: Store) -> None:
+    """A record that cannot be written leaves no trace, and those before it are safe."""
+    before = result_of(demo_trial(seed=1))
+    store.commit(before)
+    run = subprocess.run(
+        [sys.executable, "-c", FILL, str(store.folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+    assert "the 1 trials recorded before are safe" in run.stdout
+    assert run.stdout.count("\n") == 1
+    assert [path.name for path in store.trials.iterdir()] == [f"{before.trial_id}.json"]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 500
+
+
+def test_a_superseded_record_is_kept_aside(store: Store) -> None:
+    """Running a point again never destroys its earlier records."""
+    result = result_of(demo_trial())
+    for _ in range(2):
+        store.commit(result)
+        store.supersede(result.trial_id)
+    assert store.done() == frozenset()
+    assert len(list((store.folder / "superseded").iterdir())) == 2
+
+
+def test_records_are_read_in_the_order_they_were_started(store: Store) -> None:
+    """Not in the order of their names."""
+    later = result_of(demo_trial(seed=1))
+    earlier = result_of(demo_trial(seed=2), started_at=later.started_at.replace(year=2025))
+    store.commit(later)
+    store.commit(earlier)
+    assert store.load_all() == [earlier, later]
+
+
+def test_a_trial_is_found_by_the_beginning_or_end_of_its_name(store: Store) -> None:
+    """What a person types is enough where it is unique."""
+    results = [result_of(demo_trial(phase=phase)) for phase in ("train", "infer")]
+    for result in results:
+        store.commit(result)
+    assert find(store, "demo-train") == results[0].trial_id
+    assert find(store, results[1].trial_id[-6:]) == results[1].trial_id
+    with pytest.raises(MissingStoreError, match="fits 2 trials"):
+        find(store, "demo")
+    with pytest.raises(MissingStoreError, match=r"no trial 'demo-trian'.*did you mean demo-train"):
+        find(store, "demo-trian")
+
+
+def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
+    """A reader says what would put results there."""
+    with pytest.raises(MissingStoreError, match="holds no results; `harness run MATRIX"):
+        open_for_reading(tmp_path)
+    assert MissingStoreError.exit_code == 2
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A file where a folder should be."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot create the store"):
+        Store(tmp_path / "file" / "store").open()
