@@ -42,6 +42,14 @@ OPTIONS = (
         "null: as the flavour was published",
     ),
     Option(
+        name="rois_per_image",
+        type="int",
+        default=None,
+        minimum=1,
+        phases=("train",),
+        help="RoIs that the heads are trained on, sampled from the proposals of each image; null: 512, as published",
+    ),
+    Option(
         name="weights",
         type="str",
         default=None,
@@ -81,6 +89,14 @@ OPTIONS = (
         default="auto",
         choices=("auto", "fp16", "bf16"),
         help="half type of precision amp; auto: fp16 with loss scaling on GPUs, bf16 on the CPU",
+    ),
+    Option(
+        name="cpu_threads",
+        type="int",
+        default=None,
+        minimum=1,
+        help="threads that each rank computes with on the CPU; null: the cores shared by the ranks. Set it where ranks "
+        "on the CPU are compared with each other, so that one rank has no more than each of two",
     ),
     Option(
         name="loader_threads",
@@ -157,12 +173,14 @@ class Options:
     fpn_channels: int
     norm: Literal["frozen", "batch"]
     proposals_per: Literal["batch", "image"] | None
+    rois_per_image: int | None
     weights: str | None
     weights_part: Literal["model", "trunk"]
     norm_eps: float | None
     labels: Literal["contiguous", "ids"]
     channels_last: bool
     half: Half
+    cpu_threads: int | None
     loader_threads: int
     prefetch_batches: int
     optimizer: Literal["sgd", "adamw"]

@@ -66,6 +66,8 @@ def open_session(trial: Trial, context: Context, category_ids: Sequence[int]) ->
     if trial.xla:
         raise UnsupportedTrialError("xla is true; torch_maskrcnn runs without XLA alone")
     options = options_of(trial)
+    if options.cpu_threads is not None:
+        torch.set_num_threads(options.cpu_threads)
     device = device_of(trial, context)
     precision = set_precision(trial, device, options.half)
     classes = label_map(category_ids, options.labels)
@@ -82,9 +84,12 @@ def config_of(trial: Trial, options: Options, num_classes: int) -> MaskRCNNConfi
         UnsupportedTrialError: a combination that the model refuses.
     """
     overrides: dict[str, Any] = {"norm": options.norm}
-    for name in ("proposals_per", "norm_eps"):
-        if (value := getattr(options, name)) is not None:
-            overrides[name] = value
+    given = {
+        "proposals_per": options.proposals_per,
+        "roi_samples": options.rois_per_image,
+        "norm_eps": options.norm_eps,
+    }
+    overrides |= {name: value for name, value in given.items() if value is not None}
     if trial.image_size:
         shorter, longer = PUBLISHED_SIDES
         overrides |= {"shorter_side": trial.image_size, "longer_side": trial.image_size * longer // shorter}
