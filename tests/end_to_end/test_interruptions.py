@@ -1,0 +1,126 @@
+"""A run may end at any moment; what is recorded stays, and the rest goes on."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+Start = Callable[..., "subprocess.Popen[str]"]
+Harness = Callable[..., "subprocess.CompletedProcess[str]"]
+POINTS = 12
+
+
+@pytest.fixture
+def matrix(matrix: Path) -> Path:
+    """The small matrix with steps slow enough to be interrupted."""
+    matrix.write_text(matrix.read_text().replace("step_ms: 2.0", "step_ms: 60.0"))
+    return matrix
+
+
+def records(folder: Path) -> dict[str, str]:
+    """The text of every committed record by name."""
+    return {path.name: path.read_text() for path in (folder / "results" / "small" / "trials").glob("*.json")}
+
+
+def workers_of(folder: Path) -> list[psutil.Process]:
+    """The worker processes themselves, not what contains them, whose assignment is under this folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if line[1:3] == ["-m", "harness.worker"] and line[3].startswith(str(folder)):
+            found.append(process)
+    return found
+
+
+def wait_for_worker(folder: Path, runner: "subprocess.Popen[str]") -> psutil.Process:
+    """The worker of the trial in flight."""
+    while not (workers := workers_of(folder)):
+        assert runner.poll() is None
+        time.sleep(0.005)
+    return workers[0]
+
+
+def test_killed_runners_lose_nothing_and_repeat_at_most_one(start: Start, harness: Harness, matrix: Path) -> None:
+    """After kill -9 at random moments: a finished record never changes again, and no worker outlives its runner."""
+    dice = random.Random(7)
+    folder = matrix.parent
+    kept: dict[str, str] = {}
+    for _ in range(6):
+        runner = start("run", matrix)
+        time.sleep(dice.uniform(0.3, 2.5))
+        runner.kill()
+        runner.communicate()
+        now = records(folder)
+        assert {name: now[name] for name in kept} == kept
+        kept = now
+        assert all(json.loads(text)["outcome"]["kind"] == "ok" for text in now.values())
+        time.sleep(0.1)
+        assert workers_of(folder) == []
+    last = harness("run", matrix)
+    assert last.returncode == 0, last.stderr
+    final = records(folder)
+    assert len(final) == POINTS
+    assert {name: final[name] for name in kept} == kept
+    assert last.stderr.count("images/s") == POINTS - len(kept)
+
+
+def test_a_killed_worker_is_one_crashed_row(start: Start, matrix: Path) -> None:
+    """A kill -9 of a worker ends its own trial only."""
+    runner = start("run", matrix)
+    wait_for_worker(matrix.parent, runner).kill()
+    _, errors = runner.communicate(timeout=120)
+    outcomes = Counter(json.loads(text)["outcome"]["kind"] for text in records(matrix.parent).values())
+    assert runner.returncode == 1, errors
+    assert outcomes == {"ok": POINTS - 1, "crashed": 1}
+    assert "killed by SIGKILL" in errors
+
+
+def test_a_second_runner_is_refused(start: Start, harness: Harness, matrix: Path) -> None:
+    """In one line, with exit code 2; the first goes on."""
+    first = start("run", matrix)
+    wait_for_worker(matrix.parent, first)
+    second = harness("run", matrix)
+    assert second.returncode == 2
+    assert second.stderr.count("\n") == 1
+    assert f"in use by another runner (process {first.pid})" in second.stderr
+    _, errors = first.communicate(timeout=120)
+    assert first.returncode == 0, errors
+
+
+def test_ctrl_c_leaves_a_store_that_resumes(start: Start, harness: Harness, matrix: Path) -> None:
+    """Exit code 130, no worker left, and the same command goes on from there."""
+    runner = start("run", matrix)
+    while len(records(matrix.parent)) < 2:
+        assert runner.poll() is None
+        time.sleep(0.01)
+    os.kill(runner.pid, signal.SIGINT)
+    _, errors = runner.communicate(timeout=30)
+    assert runner.returncode == 130
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    assert workers_of(matrix.parent) == []
+    before = records(matrix.parent)
+    again = harness("run", matrix)
+    assert again.returncode == 0
+    assert f"{len(before)} of {POINTS} points are in" in again.stderr
+    after = records(matrix.parent)
+    assert len(after) == POINTS
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_finished_matrix_runs_nothing_again(harness: Harness, matrix: Path) -> None:
+    """The second run starts no worker and changes no record."""
+    assert harness("run", matrix).returncode == 0
+    before = records(matrix.parent)
+    again = harness("run", matrix)
+    assert again.returncode == 0
+    assert "images/s" not in again.stderr
+    assert records(matrix.parent) == before
