@@ -8,6 +8,9 @@ from harness.api import Option, Trial, UnsupportedTrialError
 Flavour = Literal["nvidia", "torchvision"]
 Half = Literal["auto", "fp16", "bf16"]
 
+RANDOM = "random"
+"""Untrained weights have a name, so that a table says which figures are theirs."""
+
 OPTIONS = (
     Option(
         name="flavour",
@@ -52,8 +55,8 @@ OPTIONS = (
     Option(
         name="weights",
         type="str",
-        default=None,
-        help="safetensors or .pth file with torchvision's names; null: random weights from the trial's seed",
+        default=RANDOM,
+        help="safetensors or .pth file with torchvision's names; random: from the trial's seed, untrained",
     ),
     Option(
         name="weights_part",
@@ -174,7 +177,7 @@ class Options:
     norm: Literal["frozen", "batch"]
     proposals_per: Literal["batch", "image"] | None
     rois_per_image: int | None
-    weights: str | None
+    weights: str
     weights_part: Literal["model", "trunk"]
     norm_eps: float | None
     labels: Literal["contiguous", "ids"]

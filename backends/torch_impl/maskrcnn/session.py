@@ -12,7 +12,7 @@ from backends.torch_impl.device import device_name, device_of, memory_errors
 from backends.torch_impl.distributed import Ranks
 from backends.torch_impl.maskrcnn.config import MaskRCNNConfig
 from backends.torch_impl.maskrcnn.model import MaskRCNN
-from backends.torch_impl.maskrcnn.options import Options, options_of
+from backends.torch_impl.maskrcnn.options import RANDOM, Options, options_of
 from backends.torch_impl.maskrcnn.weights import load_weights
 from backends.torch_impl.precision import Precision, set_precision
 from harness.api import Context, Trial, UnsupportedTrialError
@@ -44,7 +44,7 @@ class Session:
             "memory_format": "channels_last" if self.options.channels_last else "contiguous",
             "flavour": self.config.flavour,
             "norm": self.config.norm,
-            "weights": self.options.weights or f"random, seed {self.trial.seed}",
+            "weights": self.options.weights,
             "threads": str(torch.get_num_threads()),
             "loader_threads": str(self.options.loader_threads),
             "process_group": self.ranks.backend,
@@ -109,7 +109,7 @@ def _build(trial: Trial, options: Options, config: MaskRCNNConfig) -> MaskRCNN:
     """The model on the CPU: the same weights on every rank, since all start from one seed or one file."""
     torch.manual_seed(trial.seed)
     model = MaskRCNN(config)
-    if options.weights:
+    if options.weights != RANDOM:
         load_weights(model, Path(options.weights), part=options.weights_part)
     return in_channels_last(model) if options.channels_last else model
 
