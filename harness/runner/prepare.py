@@ -83,7 +83,7 @@ def make_run(prepared: Prepared, store: Store) -> tuple[Run, list[Task]]:
     entry_points = backend_entry_points()
     names = {task.trial.backend for task in tasks}
     doors = {name: Door(entry_points[name].value, prepared.backends[name].launcher) for name in names}
-    fingerprints = fingerprints_of(data.values())
+    fingerprints = fingerprints_of(data)
     records = {
         name: provenance(
             prepared.backends[name].distributions, ("harness", *sys.argv[1:]), best_containment().name, fingerprints
@@ -111,10 +111,12 @@ def resolve_data(trials: Iterable[Trial]) -> dict[DataNames, DataPaths]:
     return {name: DataPaths(train=resolve(name.train), val=resolve(name.val)) for name in names}
 
 
-def fingerprints_of(paths: Iterable[DataPaths]) -> dict[str, str]:
-    """SHA-256 of every annotation file, by the set's resolved name."""
-    references = {reference for pair in paths for reference in (pair.train, pair.val)}
-    return {reference: fingerprint(reference) for reference in sorted(references)}
+def fingerprints_of(data: Mapping[DataNames, DataPaths]) -> dict[str, str]:
+    """SHA-256 of every annotation file, by the set's name in the matrix."""
+    references: dict[str, str] = {}
+    for names, paths in data.items():
+        references |= {names.train: paths.train, names.val: paths.val}
+    return {name: fingerprint(path) for name, path in sorted(references.items())}
 
 
 def known_estimates(store: Store) -> Estimates:

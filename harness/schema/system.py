@@ -42,4 +42,4 @@ class Provenance(Record):
     containment: str
     """How the worker's processes are held together: pid-namespace or session."""
     data_fingerprints: dict[str, str]
-    """SHA-256 of each annotation file by role (train, val)."""
+    """SHA-256 of each annotation file, by the set's name in the matrix."""
