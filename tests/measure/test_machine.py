@@ -6,7 +6,7 @@ import sys
 
 import psutil
 
-from harness.measure.machine import machine, peak_memory_bytes
+from harness.measure.machine import machine
 
 
 def test_machine_agrees_with_psutil_and_platform():
