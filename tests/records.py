@@ -3,21 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from made_results import MACHINE
+
 from harness.schema.measurement import Window
 from harness.schema.result import Outcome, TrialResult
-from harness.schema.system import Machine
 from harness.schema.trial import Trial
-
-MACHINE = Machine(
-    hostname="host",
-    os="Linux",
-    kernel="6.1",
-    architecture="x86_64",
-    cpu_model="a CPU",
-    cpu_cores=2,
-    memory_bytes=8 * 2**30,
-    python="3.11.7",
-)
 
 
 def demo_trial(**changes: Any) -> Trial:

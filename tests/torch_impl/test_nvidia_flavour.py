@@ -6,6 +6,7 @@ import torch
 from torchvision.ops import FrozenBatchNorm2d
 
 from backends.torch_impl.maskrcnn.config import MaskRCNNConfig
+from backends.torch_impl.maskrcnn.inputs import resizing_of
 from backends.torch_impl.maskrcnn.model import LOSSES, MaskRCNN, Sampler, Target
 
 pytestmark = pytest.mark.torch
@@ -66,8 +67,8 @@ def test_presets_hold_the_published_numbers():
 )
 def test_size_rules(height, width, detectron, floor):
     """Shorter side 800, longer at most 1333: the legacy rule rounds the limited side, torchvision's rounds down."""
-    assert MaskRCNNConfig.preset("nvidia", num_classes=2).resized_size(height, width) == detectron
-    assert MaskRCNNConfig.preset("torchvision", num_classes=2).resized_size(height, width) == floor
+    assert resizing_of(MaskRCNNConfig.preset("nvidia", num_classes=2)).size(height, width) == detectron
+    assert resizing_of(MaskRCNNConfig.preset("torchvision", num_classes=2)).size(height, width) == floor
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Every number and choice of the model, documented where it is declared."""
 
-import math
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
@@ -49,7 +48,7 @@ class MaskRCNNConfig:
     longer_side: int = 1333
     """... unless the longer side would then exceed this."""
     size_rule: Literal["floor", "detectron"] = "floor"
-    """How the two limits become a size, see `resized_size`."""
+    """How the two limits become a size, see `data.Resizing`."""
     resize: Literal["pillow", "opencv"] = "opencv"
     """Bilinear on uint8, as `harness.data.resize` names it: `pillow` antialiases, `opencv` does not."""
     size_divisible: int = 32
@@ -137,23 +136,6 @@ class MaskRCNNConfig:
     def mask_size(self) -> int:
         """Pixels a side of a predicted mask."""
         return 2 * self.mask_pool
-
-    def resized_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width after resizing.
-
-        `floor` scales both sides by min(shorter/min, longer/max) and rounds down; `detectron` first fixes the shorter
-        side (rounded to an integer where the longer limit binds) and scales the other to it, rounded down.
-        """
-        small, large = min(height, width), max(height, width)
-        if self.size_rule == "floor":
-            scale = min(self.shorter_side / small, self.longer_side / large)
-            return math.floor(height * scale), math.floor(width * scale)
-        side = self.shorter_side
-        if large / small * side > self.longer_side:
-            side = round(self.longer_side * small / large)
-        if small == side:
-            return height, width
-        return (int(side * height / width), side) if width < height else (side, int(side * width / height))
 
     @classmethod
     def preset(
