@@ -61,6 +61,18 @@ def test_a_missing_file_of_weights_is_one_line_in_the_record(harness: Harness, t
     assert "nowhere.safetensors" in ran.stderr
 
 
+def test_a_corrupt_image_is_named_and_ends_its_trial_only(harness: Harness, tmp_path: Path) -> None:
+    """File and id are in the record of the trial that met it."""
+    text = MATRIX.replace("size=64/val", "size=64,faults=true/val").replace("images=11", "images=16")
+    (tmp_path / "ranks.yaml").write_text(text.replace("[1, 2]", "1").split("exclude:")[0])
+    ran = harness("run", "ranks.yaml")
+    assert ran.returncode == 1
+    assert "1 ok, 1 failed" in ran.stdout
+    (line,) = [line for line in ran.stderr.splitlines() if "failed:" in line]
+    assert "of id" in line
+    assert ".jpg" in line
+
+
 def test_the_demo_matrix_plans_every_phase_precision_batch_and_rank(harness: Harness) -> None:
     """What the README promises of the demo is in its plan."""
     planned = json.loads(harness("plan", ROOT / "matrices/demo.yaml", "--json").stdout)

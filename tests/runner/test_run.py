@@ -61,6 +61,16 @@ def test_every_ending_is_an_outcome_with_its_reason(run: Run, fault: str, kind: 
     assert reason is None or reason in str(outcome.reason)
 
 
+@pytest.mark.parametrize("phase", ["train", "eval", "infer"])
+@pytest.mark.parametrize("synchronizes", [True, False])
+def test_a_backend_that_does_not_synchronise_is_caught(run: Run, phase: str, synchronizes: bool) -> None:
+    """In every phase: its figures would be those of its queue, so the trial fails and says why."""
+    options = {"step_ms": 150.0, "synchronizes": synchronizes}
+    outcome = result(run, demo_trial(phase=phase, options=options)).outcome
+    assert outcome.kind == ("ok" if synchronizes else "failed")
+    assert synchronizes or "synchronize() returned before the device was done" in str(outcome.reason)
+
+
 def test_a_failure_brings_its_evidence(run: Run) -> None:
     """The last lines of the log, the exit code, and what was measured before."""
     failed = result(run, demo_trial(phase="train", options={"fault": "raises"}))
