@@ -153,7 +153,7 @@ def _refuse_twins(matrix: Matrix, blocks: Sequence[Family], trials: Sequence[Seq
         if alike[family.base.backend, family.base.phase] == 1:
             continue
         for trial in made:
-            other = seen.setdefault(trial.model_dump_json(), family.block)
+            other = seen.setdefault(trial.identity(), family.block)
             if other != family.block:
                 problem = f"makes the same point as trials[{other}]: {trial.trial_id}; keep it in one of the two"
                 matrix.source.fail(("trials", family.block), problem)

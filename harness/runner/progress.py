@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TextIO
 
+from harness.analysis.metrics import throughput
 from harness.schema.result import TrialResult
 from harness.schema.trial import OptionValue, Trial
 from harness.units import format_duration
@@ -93,8 +94,8 @@ def title(trial: Trial, varying: frozenset[str] = frozenset()) -> str:
 def headline(result: TrialResult) -> str:
     """The first figure of a trial that went well."""
     parts = ["ok"]
-    if result.windows:
-        rate = sum(window.images for window in result.windows) / max(window.elapsed_s for window in result.windows)
+    rate = throughput(result)
+    if rate is not None:
         parts.append(f"{rate:.2f} images/s")
     for accuracy in result.accuracy[-1:]:
         parts += [f"{metrics.kind} AP {metrics.ap or 0.0:.3f}" for metrics in accuracy.metrics]

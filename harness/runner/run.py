@@ -151,7 +151,7 @@ class Run:
             measurements=tuple(series for record in records for series in record.measurements),
             accuracy=first.accuracy if first else (),
             device_name=first.device_name if first else None,
-            peak_memory_bytes=tuple(record.peak_memory_bytes or 0 for record in records),
+            peak_memory_bytes=tuple(record.peak_memory_bytes for record in records),
             time_to_target_s=first.time_to_target_s if first else None,
             settings=first.settings if first else {},
             weights=f"weights/{trial.trial_id}.safetensors" if trial.save_weights and outcome.kind == "ok" else None,

@@ -54,7 +54,7 @@ class RankRecord(Record):
     measurements: tuple[Measurement, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
     device_name: str | None = None
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: int
     time_to_target_s: float | None = None
     settings: dict[str, str] = Field(default_factory=dict)
     """What the backend really used, in its own words: half type, kernels that ran, memory format."""

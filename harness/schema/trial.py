@@ -66,10 +66,14 @@ class Trial(Record):
         """Images of one forward pass, all ranks together."""
         return self.batch_size_per_gpu * self.world_size
 
+    def identity(self) -> str:
+        """All that decides a result, as text; how long one is willing to wait for it does not."""
+        return self.model_dump_json(exclude={"timeout_s"})
+
     @property
     def trial_id(self) -> str:
         """A name that a person can read and that no other trial has; it names the file of the result."""
-        digest = sha256(self.model_dump_json().encode()).hexdigest()[:10]
+        digest = sha256(self.identity().encode()).hexdigest()[:10]
         ranks = f"{self.nodes}x{self.gpus}" if self.nodes > 1 else f"{self.gpus}"
         xla = "-xla" if self.xla else ""
         return (

@@ -116,6 +116,22 @@ def test_ctrl_c_leaves_a_store_that_resumes(start: Start, harness: Harness, matr
     assert {name: after[name] for name in before} == before
 
 
+def test_fresh_runs_a_chosen_point_again_and_keeps_its_old_record(harness: Harness, matrix: Path) -> None:
+    """With --only it is that point alone; another --timeout makes no new points."""
+    one = ("--only", "phase=train precision=fp32 batch_size_per_gpu=1")
+    assert harness("run", matrix, *one).returncode == 0
+    before = records(matrix.parent)
+    assert harness("run", matrix, *one, "--timeout", "20").stderr.count("images/s") == 0
+    assert records(matrix.parent) == before
+    assert harness("run", matrix, *one, "--fresh").stderr.count("images/s") == 1
+    after = records(matrix.parent)
+    assert after.keys() == before.keys()
+    assert after != before
+    assert [path.read_text() for path in (matrix.parent / "results/small/superseded").iterdir()] == list(
+        before.values()
+    )
+
+
 def test_a_finished_matrix_runs_nothing_again(harness: Harness, matrix: Path) -> None:
     """The second run starts no worker and changes no record."""
     assert harness("run", matrix).returncode == 0

@@ -150,6 +150,21 @@ def test_perfect_detections_have_ap_1_on_any_number_of_ranks(
     assert sum(window.images for window in scored.windows) == 7
 
 
+def test_either_scorer_gives_the_same_numbers(run: Run) -> None:
+    """A trial may name hotcoco; the numbers of record are pycocotools', and equal."""
+    first, second = (result(run, demo_trial(phase="eval", scorer=scorer)) for scorer in ("pycocotools", "hotcoco"))
+    assert first.accuracy[0].metrics == second.accuracy[0].metrics
+    assert second.accuracy[0].scorer.startswith("hotcoco")
+
+
+def test_another_time_out_is_the_same_point(run: Run) -> None:
+    """Patience decides no result: what is recorded is not run again for it."""
+    patient, hasty = demo_trial(timeout_s=60.0), demo_trial(timeout_s=30.0)
+    assert patient.trial_id == hasty.trial_id
+    before = result(run, patient)
+    assert result(run, hasty) == before
+
+
 def test_training_stops_at_its_target(run: Run) -> None:
     """Scored every two steps outside the window, stopped at the first that reaches it."""
     wanted = {"evaluate_every_steps": 2, "timed_steps": 8, "target": {"bbox_ap": 0.5}, "save_weights": True}
