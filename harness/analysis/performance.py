@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from harness.analysis.metrics import data_wait_share, peak_memory, pooled, spread, throughput
 from harness.analysis.points import Group, points
 from harness.analysis.ratios import Comparisons
-from harness.analysis.rows import InferenceRow, Latency, Point, Quantile, Spread, TrainingRow
+from harness.analysis.rows import InferenceRow, Latency, Point, Spread, TrainingRow
 from harness.schema.result import TrialResult
 from harness.statistics.percentiles import percentile
 
@@ -63,11 +63,8 @@ def latency(samples_ms: Sequence[float]) -> Latency | None:
     """Mean and true order statistics of raw samples, with what each percentile needs to be known."""
     if not samples_ms:
         return None
-    quantiles = [percentile(samples_ms, p) for p in PERCENTILES]
     return Latency(
         samples=len(samples_ms),
         mean_ms=sum(samples_ms) / len(samples_ms),
-        percentiles_ms=tuple(
-            Quantile(p=q.p, value=q.value, low=q.low, high=q.high, count=q.count, needed=q.needed) for q in quantiles
-        ),
+        percentiles_ms=tuple(percentile(samples_ms, p) for p in PERCENTILES),
     )

@@ -8,6 +8,7 @@ from pydantic import ConfigDict
 from harness.schema.record import Record
 from harness.schema.result import OutcomeKind
 from harness.schema.trial import Device, Phase, Precision
+from harness.statistics.percentiles import Percentile
 
 FactGroup = Literal["run", "machine", "software", "environment", "data", "backend"]
 
@@ -45,23 +46,12 @@ class Scaling(Row):
     efficiency: float | None
 
 
-class Quantile(Row):
-    """An order statistic with its 95 % interval; no value where `count` is under the `needed` number of samples."""
-
-    p: float
-    value: float | None
-    low: float | None
-    high: float | None
-    count: int
-    needed: int
-
-
 class Latency(Row):
     """Raw samples of one batch each, all ranks and repeats of a point together."""
 
     samples: int
     mean_ms: float
-    percentiles_ms: tuple[Quantile, ...]
+    percentiles_ms: tuple[Percentile, ...]
 
 
 class Point(Row):

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from harness.analysis.rows import Latency, Point, Quantile, Ratio, Spread
+from harness.analysis.rows import Latency, Point, Ratio, Spread
 from harness.schema.result import OutcomeKind
+from harness.statistics.percentiles import Percentile
 from harness.units import format_duration
 
 NONE = "–"
@@ -61,7 +62,7 @@ def duration(value: Spread | None) -> str:
     return NONE if value is None else format_duration(value.median)
 
 
-def quantile(value: Quantile) -> str:
+def quantile(value: Percentile) -> str:
     """Value with its 95 % interval where one exists, or how many samples it would take: n<64."""
     if value.value is None:
         return f"n<{value.needed}"

@@ -49,17 +49,6 @@ def percentile(samples: Samples, p: float) -> Percentile:
     return Percentile(p, value, low, high, count, needed)
 
 
-def median_interval(samples: Samples) -> tuple[float, float] | None:
-    """Return the order-statistic interval of the median at 95 %, or None from fewer than six samples.
-
-    Raises:
-        ValueError: a sample is not finite.
-    """
-    ordered_N = finite(samples)
-    ordered_N.sort()
-    return _interval(ordered_N, 50)
-
-
 def finite(samples: Samples) -> NDArray[np.float64]:
     """Return a float64 copy of a flat series.
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.statistics.percentiles import interval_ranks, median_interval, minimum_count, order_rank, percentile
+from harness.statistics.percentiles import interval_ranks, minimum_count, order_rank, percentile
 
 PERCENTILES = [0.1, 5, 10, 50, 75, 90, 95, 97, 99, 99.9]
 
@@ -108,12 +108,6 @@ def test_no_samples_give_no_value():
     """An empty series gives empty cells and says from how many samples there is one."""
     found = percentile([], 90)
     assert (found.value, found.low, found.high, found.count, found.needed) == (None, None, None, 0, 64)
-
-
-def test_median_interval_exists_from_six_samples():
-    """Six samples enclose the median by their extremes; five enclose nothing."""
-    assert median_interval([3, 1, 2, 6, 5, 4]) == (1, 6)
-    assert median_interval([3, 1, 2, 5, 4]) is None
 
 
 def test_samples_are_left_as_they_were():
