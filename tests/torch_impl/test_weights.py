@@ -7,7 +7,8 @@ from torchvision.models import resnet18
 
 from backends.torch_impl.maskrcnn.config import MaskRCNNConfig
 from backends.torch_impl.maskrcnn.model import MaskRCNN
-from backends.torch_impl.maskrcnn.weights import load_state, load_weights
+from backends.torch_impl.maskrcnn.weights import load_state, load_weights, save_weights
+from harness.weights import convert
 
 pytestmark = pytest.mark.torch
 
@@ -82,3 +83,20 @@ def test_a_file_that_is_no_state_dict_is_refused(tmp_path):
     torch.save({"weight": print}, path)
     with pytest.raises(ValueError, match=r"cannot be read as tensors"):
         load_weights(build(), path)
+
+
+def test_files_of_either_layout_load(tmp_path):
+    """What TensorFlow's layout holds comes back, the whole model and its trunk alone."""
+    source, path, there = build(1), tmp_path / "w.safetensors", tmp_path / "t.safetensors"
+    save_weights(source, path)
+    convert(path, there, to="tf")
+    model = build(2)
+    assert load_weights(model, there) == len(source.state_dict())
+    assert same(source, model)
+    convert(there, path, to="tf", part="trunk")
+    model, before = build(2), build(2)
+    load_weights(model, path, part="trunk")
+    assert torch.equal(model.backbone.body.layer3[0].conv2.weight, source.backbone.body.layer3[0].conv2.weight)
+    assert torch.equal(model.rpn.head.cls_logits.weight, before.rpn.head.cls_logits.weight)
+    with pytest.raises(ValueError, match=r"w.safetensors holds the trunk resnet10 alone; the whole model is needed"):
+        load_weights(model, path)
