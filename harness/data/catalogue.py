@@ -5,7 +5,7 @@
     coco-mini:images=64,size=128,seed=3/train     the same with other settings: images, size, seed, faults
     coco2017/train, coco2017/val                  the data folder's coco2017/, in COCO's own layout
     coco2014/train, coco2014/valminusminival, coco2014/minival
-    anything that is there on disk                a path, see harness.data.files
+    anything that is there on disk                a path, see harness.data.files and harness.data.tfrecord_layout
 
 The data folder is HARNESS_DATA_DIR, or else ~/.cache/detection-harness.
 """
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from harness.data.coco_mini import VERSION, CocoMini, generate
 from harness.data.synthetic import is_synthetic, parse_synthetic
+from harness.data.tfrecord_layout import find_shards
 from harness.errors import DataError
 
 DEFAULT_IMAGES = {"train": 256, "val": 64}
@@ -55,7 +56,7 @@ def resolve(name: str, folder: Path | None = None) -> str:
     if name in COCO:
         return str(_coco(name, folder))
     path = Path(name).expanduser().absolute()  # a worker may stand in another folder
-    if path.exists():
+    if path.exists() or find_shards(str(path)):
         return str(path)
     near = difflib.get_close_matches(name, NAMES, n=2)
     hint = f"near: {', '.join(near)}" if near else f"known: {', '.join(NAMES)}"

@@ -10,6 +10,8 @@ from harness.data.files import Location, locate, read_json
 from harness.data.findings import Finding, Report
 from harness.data.loader import prefetch
 from harness.data.synthetic import is_synthetic
+from harness.data.tfrecord_check import check_records
+from harness.data.tfrecord_layout import find_shards
 from harness.errors import DataError
 
 LISTS = ("images", "annotations", "categories")
@@ -34,6 +36,8 @@ def check(ref: str, decode: bool = True, threads: int = 2) -> Report:
     """
     if is_synthetic(ref):
         raise DataError(f"{ref} is made up in memory; a set on disk is needed for a check")
+    if shards := find_shards(ref):
+        return check_records(shards, decode=decode, threads=threads)
     location = locate(ref)
     content = read_json(location.annotations)
     for key in LISTS:

@@ -14,6 +14,9 @@ from harness.data.jpeg import decode
 from harness.data.pack import build
 from harness.data.records import Annotations, Dataset, ImageRecord
 from harness.data.synthetic import SyntheticDataset, is_synthetic, parse_synthetic
+from harness.data.tfrecord import TFRecordDataset, fingerprint_of
+from harness.data.tfrecord_file import RecordFile
+from harness.data.tfrecord_layout import find_shards
 from harness.errors import DataError
 
 
@@ -57,19 +60,30 @@ class CocoDataset:
         Raises:
             DataError: The file is missing, broken, or not of the size that the annotation file says.
         """
-        record = self.image(index)
-        path = self.path(index)
-        label = f"image {path} of id {record.id}"
+        record, data = self.image(index), self.encoded(index)
+        label = self._label(index)
         try:
-            pixels = decode(path.read_bytes())
-        except OSError as error:
-            raise DataError(f"{label} cannot be read: {error.strerror}") from error
+            pixels = decode(data)
         except DataError as error:
             raise DataError(f"{label}: {error}") from error
         if pixels.shape[:2] != (record.height, record.width):
             found, listed = f"{pixels.shape[1]} x {pixels.shape[0]}", f"{record.width} x {record.height}"
             raise DataError(f"{label} has {found} pixels, {self._location.annotations} says {listed}")
         return pixels
+
+    def encoded(self, index: int) -> bytes:
+        """Return the image file's bytes.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        try:
+            return self.path(index).read_bytes()
+        except OSError as error:
+            raise DataError(f"{self._label(index)} cannot be read: {error.strerror}") from error
+
+    def _label(self, index: int) -> str:
+        return f"image {self.path(index)} of id {self.image(index).id}"
 
     def annotations(self, index: int) -> Annotations:
         """Return the objects of the image at that place."""
@@ -85,13 +99,17 @@ class CocoDataset:
 
 
 def open_dataset(ref: str) -> Dataset:
-    """Open a set: a path (see `harness.data.files.locate`), or `synthetic[:WIDTHxHEIGHT[:COUNT]]`.
+    """Open a set: a path (see `harness.data.files.locate`), TFRecord files, or `synthetic[:WIDTHxHEIGHT[:COUNT]]`.
+
+    TFRecord files are named by their folder, by `FOLDER/train` where several splits share one, or by a pattern.
 
     Raises:
-        DataError: There is no such set, or it is not in COCO format.
+        DataError: There is no such set, or it is not in COCO's format nor in the published TFRecord layout.
     """
     if is_synthetic(ref):
         return SyntheticDataset(*parse_synthetic(ref))
+    if shards := find_shards(ref):
+        return TFRecordDataset(shards)
     return CocoDataset(locate(ref))
 
 
@@ -101,7 +119,11 @@ def fingerprint(ref: str) -> str:
     Raises:
         DataError: There is no such set.
     """
-    return open_dataset(ref).fingerprint() if is_synthetic(ref) else _digest(locate(ref))
+    if is_synthetic(ref):
+        return open_dataset(ref).fingerprint()
+    if shards := find_shards(ref):
+        return fingerprint_of([RecordFile(path) for path in shards])
+    return _digest(locate(ref))
 
 
 def _digest(location: Location) -> str:

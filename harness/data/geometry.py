@@ -45,9 +45,23 @@ def resize(image_HW3: NDArray[np.uint8], height: int, width: int, method: Method
     return np.asarray(Image.fromarray(image_HW3).resize((width, height), Image.Resampling.BILINEAR))
 
 
+def resize_into(image_HW3: NDArray[np.uint8], place_HW3: NDArray[np.uint8], method: Method, *, mirrored: bool) -> None:
+    """Write the resized image, mirrored or not, into its place, uint8 [height, width, 3], which may be a window.
+
+    The bytes are those of `resize` and `flip_image`, without their copies.
+    """
+    height, width = place_HW3.shape[:2]
+    if method == "opencv" and image_HW3.shape != place_HW3.shape:
+        cv2.resize(image_HW3, (width, height), dst=place_HW3, interpolation=cv2.INTER_LINEAR)
+    else:
+        place_HW3[:] = resize(image_HW3, height, width, method)
+    if mirrored:
+        cv2.flip(place_HW3, 1, dst=place_HW3)
+
+
 def flip_image(image_HW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Mirror left to right; a contiguous copy."""
-    return np.ascontiguousarray(image_HW3[:, ::-1])
+    return np.asarray(cv2.flip(image_HW3, 1), dtype=np.uint8)
 
 
 def flip_boxes(boxes_N4: NDArray[Any], width: float) -> NDArray[Any]:

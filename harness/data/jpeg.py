@@ -33,6 +33,15 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     return _decode_other(data)
 
 
+def plain_size(data: bytes) -> tuple[int, int] | None:
+    """Return height and width of a JPEG that every libjpeg decodes to the same RGB; None for CMYK and other formats."""
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return (int(height), int(width)) if colours in SIMPLE_COLOURS else None
+
+
 def _colours(data: bytes) -> str | None:
     """Return the colour space of a JPEG; None if its head is rare or broken: Pillow tells which."""
     try:

@@ -93,6 +93,9 @@ class SyntheticDataset:
         noise = np.random.default_rng(index).bytes(record.height * record.width * 3)
         return np.frombuffer(bytearray(noise), dtype=np.uint8).reshape(record.height, record.width, 3)
 
+    def encoded(self, index: int) -> None:
+        """There are no files."""
+
     def annotations(self, index: int) -> Annotations:
         """Return the objects of the image at that place."""
         return self._index.annotations(index)

@@ -12,19 +12,21 @@ from PIL import Image
 from torch_runs import opened, take, trial
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from backends.torch_impl.data import (
+from backends.torch_impl.data import collate, inverse
+from backends.torch_impl.maskrcnn.target_rules import TargetRules, resize_masks
+from harness.data import (
+    Annotations,
     Frame,
     Resizing,
     Share,
-    collate,
     common_canvas,
     flipped,
-    inverse,
     label_map,
+    open_dataset,
+    rasterise,
+    rasterise_all,
     shuffled_steps,
 )
-from backends.torch_impl.maskrcnn.target_rules import TargetRules, resize_masks
-from harness.data import Annotations, open_dataset, rasterise, rasterise_all
 
 pytestmark = pytest.mark.torch
 SIDES = st.integers(1, 700)

@@ -10,16 +10,7 @@ from itertools import cycle
 import torch
 from torch import Tensor
 
-from backends.torch_impl.data import (
-    Draw,
-    Frame,
-    Resizing,
-    Share,
-    collate,
-    common_canvas,
-    flipped,
-    shuffled_steps,
-)
+from backends.torch_impl.data import collate
 from backends.torch_impl.maskrcnn.config import MaskRCNNConfig
 from backends.torch_impl.maskrcnn.session import Session
 from backends.torch_impl.maskrcnn.target_rules import TargetRules
@@ -27,10 +18,17 @@ from backends.torch_impl.maskrcnn.targets import Target
 from harness.api import Batch, UnsupportedTrialError
 from harness.data import (
     Dataset,
+    Draw,
+    Frame,
+    Resizing,
+    Share,
+    common_canvas,
     flip_image,
+    flipped,
     grouped_batches,
     prefetch,
     shard,
+    shuffled_steps,
 )
 
 

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from backends.torch_impl.data import Frame, Size
 from backends.torch_impl.maskrcnn.targets import Target
-from harness.data import Annotations, Rle, Segmentation, rasterise_all
+from harness.data import Annotations, Frame, Rle, Segmentation, Size, rasterise_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,7 @@ class TargetRules:
         corners_N4[:, 0::2] = corners_N4[:, 0::2].clip(0, width - self.one)
         corners_N4[:, 1::2] = corners_N4[:, 1::2].clip(0, height - self.one)
         extent_N = (corners_N4[:, 2:] > corners_N4[:, :2]).all(axis=1)
-        outlined_N = np.array([len(shape) > 0 for shape in annotations.segmentations], dtype=np.bool_)
-        return corners_N4, extent_N & outlined_N & ~annotations.crowd_N
+        return corners_N4, extent_N & annotations.outlined_N & ~annotations.crowd_N
 
     def target(self, annotations: Annotations, frame: Frame, *, mirrored: bool) -> Target:
         """The objects of an image in its resized frame, mirrored left to right or not."""
