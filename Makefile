@@ -4,38 +4,51 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The name of the stamp holds what was asked for, so a change of pyproject.toml installs again and nothing else does.
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml tests/demo_backend/pyproject.toml | sha256sum | cut -c1-16)
+HOROVOD := $(VENV)/.horovod-$(shell cat pyproject.toml tools/build_horovod.sh | sha256sum | cut -c1-16)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-host test-torch test-end-to-end check format readme accuracy bench gpu-check clean
+.PHONY: help install horovod demo test test-host test-torch test-tf test-end-to-end check format readme \
+	accuracy bench gpu-check clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-install: $(STAMP)
+install: $(HOROVOD)  ## Set up .venv: the harness, all backends, Horovod.
 
 $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Say PYTHON=python3.11 make ..."; exit 1; }
-	@echo "setting up $(VENV): PyTorch and the rest, about 6 GB, a few minutes the first time"
+	@echo "setting up $(VENV): PyTorch, TensorFlow and the rest, about 8 GB, a few minutes the first time"
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[torch,fast-eval,dev]' --editable tests/demo_backend
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[torch,tf,fast-eval,dev]' --editable tests/demo_backend
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
-demo: $(STAMP)  ## Run the demo matrix on this machine and write its report (minutes).
+horovod: $(HOROVOD)  ## Build Horovod for .venv (five minutes, once; the wheel is kept) and install it.
+
+$(HOROVOD): $(STAMP)
+	@tools/build_horovod.sh $(BIN)/python
+	@rm -f $(VENV)/.horovod-*
+	@touch $@
+
+demo: $(HOROVOD)  ## Run the demo matrix on this machine and write its report (minutes).
 	@$(BIN)/harness run matrices/demo.yaml
 
-test: $(STAMP) check test-host test-torch test-end-to-end  ## Run everything that needs no GPU.
+test: $(HOROVOD) check test-host test-torch test-tf test-end-to-end  ## Run everything that needs no GPU.
 
-test-host: $(STAMP)  ## Test the host: seconds, no framework.
+test-host: $(HOROVOD)  ## Test the host: seconds, no framework.
 	@echo "testing the host"
-	@$(PYTEST) tests --ignore tests/torch_impl --ignore tests/end_to_end --ignore tests/gpu
+	@$(PYTEST) tests --ignore tests/torch_impl --ignore tests/tf_impl --ignore tests/end_to_end --ignore tests/gpu
 
-test-torch: $(STAMP)  ## Test the PyTorch backend in a process of its own.
+test-torch: $(HOROVOD)  ## Test the PyTorch backend in a process of its own.
 	@echo "testing the PyTorch backend"
 	@$(PYTEST) tests/torch_impl
 
-test-end-to-end: $(STAMP)  ## Run small matrices through the command line, kill them, resume them.
+test-tf: $(HOROVOD)  ## Test the TensorFlow backends in a process of their own.
+	@echo "testing the TensorFlow backends"
+	@$(PYTEST) tests/tf_impl
+
+test-end-to-end: $(HOROVOD)  ## Run small matrices through the command line, kill them, resume them.
 	@echo "testing end to end"
 	@$(PYTEST) tests/end_to_end
 
@@ -54,13 +67,13 @@ format: $(STAMP)  ## Format the code.
 readme: $(STAMP)  ## Rewrite the README's generated tables from reports/demo.
 	@$(BIN)/harness report reports/demo --update README.md
 
-accuracy: $(STAMP)  ## Train a small Mask R-CNN to a bar on generated data (minutes).
+accuracy: $(HOROVOD)  ## Train a small Mask R-CNN to a bar on generated data (minutes).
 	@$(BIN)/python bench/accuracy.py
 
-bench: $(STAMP)  ## Measure the harness itself and the backends beside their peers.
+bench: $(HOROVOD)  ## Measure the harness itself and the backends beside their peers.
 	@$(BIN)/python bench/run.py
 
-gpu-check: $(STAMP)  ## Run everything that needs a GPU.
+gpu-check: $(HOROVOD)  ## Run everything that needs a GPU.
 	@$(BIN)/harness doctor
 	@HARNESS_REQUIRE_GPU=1 $(PYTEST) tests/gpu
 

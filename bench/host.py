@@ -55,7 +55,7 @@ def bench_help() -> None:
 def run_in(folder: str) -> Run:
     """A run of the demo backend, which must be installed from tests/demo_backend."""
     data = {DataNames(): DataPaths(train="synthetic", val="synthetic")}
-    return Run("bench", Store(Path(folder)), {"demo": Door("demo_backend", "local")}, data, machine(), {})
+    return Run("bench", Store(Path(folder)), {"demo": Door("demo_backend", ("local",))}, data, machine(), {})
 
 
 def carry_out(trials: list[Trial]) -> tuple[float, float]:

@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add_show(commands)
     add_small(commands)
     add_data(commands)
+    add_weights(commands)
     return top
 
 
@@ -64,9 +65,16 @@ def add_run(commands: Any) -> None:
     run.add_argument("matrix", type=Path, metavar="MATRIX", help="the matrix file")
     run.add_argument("--results", type=Path, metavar="DIR", help="the store (default: results/NAME of the matrix)")
     run.add_argument("--only", metavar="EXPR", help="only these points, as in: phase=infer batch_size_per_gpu=1,2")
+    add_rehearse(run)
     run.add_argument("--fresh", action="store_true", help="run recorded points again; their old records are kept aside")
     run.add_argument("--retry", action="store_true", help="run points again that failed, crashed or timed out")
     run.add_argument("--timeout", type=positive, metavar="S", help="seconds for each trial, whatever the matrix says")
+
+
+def add_rehearse(parser: argparse.ArgumentParser) -> None:
+    """The option of run and plan."""
+    text = "small stand-ins on the CPU for every point: shows that all of it works here, and measures nothing"
+    parser.add_argument("--rehearse", action="store_true", help=text)
 
 
 def add_plan(commands: Any) -> None:
@@ -75,6 +83,7 @@ def add_plan(commands: Any) -> None:
     plan.add_argument("matrix", type=Path, metavar="MATRIX", help="the matrix file")
     plan.add_argument("--results", type=Path, metavar="DIR", help="the store that durations are estimated from")
     plan.add_argument("--only", metavar="EXPR", help="only these points")
+    add_rehearse(plan)
     plan.add_argument("--json", action="store_true", help="as JSON (docs/schema/plan.json)")
 
 
@@ -105,8 +114,8 @@ def add_small(commands: Any) -> None:
 
 
 def add_data(commands: Any) -> None:
-    """Harness data make and check."""
-    data = commands.add_parser("data", help="generate and check COCO-format data")
+    """Harness data make, check and convert."""
+    data = commands.add_parser("data", help="generate, check and convert COCO-format data")
     actions = data.add_subparsers(required=True, metavar="ACTION")
     make = command(actions, "make", call_data_make, "generate a coco-mini set")
     make.add_argument("folder", type=Path, metavar="DIR", help="where to write it; must not exist")
@@ -120,6 +129,32 @@ def add_data(commands: Any) -> None:
     check = command(actions, "check", call_data_check, "name every fault of a COCO-format set by file and id")
     check.add_argument("set", metavar="SET", help="a path of a COCO-format set, or a name such as coco-mini/val")
     check.add_argument("--no-decode", action="store_true", help="do not open the images")
+    convert = command(actions, "convert", call_data_convert, "write a COCO-format set as TFRecord files")
+    convert.add_argument("set", metavar="SRC", help="a path of a COCO-format set, or a name such as coco-mini/val")
+    convert.add_argument("folder", type=Path, metavar="DST", help="where to write; must not exist")
+    convert.add_argument("--shards", type=int, metavar="N", help="how many files (default: 256, or 32 of a val set)")
+    convert.add_argument(
+        "--split", choices=("train", "val"), help="what the files are named after (default: val if SRC's name has it)"
+    )
+    convert.add_argument(
+        "--masks", action=argparse.BooleanOptionalAction, default=True, help="with masks, one PNG an object, or without"
+    )
+
+
+def add_weights(commands: Any) -> None:
+    """Harness weights convert and inspect."""
+    weights = commands.add_parser("weights", help="convert weights between frameworks, and say what a file holds")
+    actions = weights.add_subparsers(required=True, metavar="ACTION")
+    convert = command(actions, "convert", call_weights_convert, "write weights in a framework's layout")
+    convert.add_argument("source", type=Path, metavar="SRC", help="safetensors, or a state dict of torch.save")
+    convert.add_argument("target", type=Path, metavar="DST", help="the safetensors file to write")
+    convert.add_argument("--to", choices=("torch", "tf"), required=True, help="whose order of dimensions")
+    convert.add_argument("--part", choices=("model", "trunk"), help="what to write (default: what the file holds)")
+    convert.add_argument("--partial", action="store_true", help="write what fits even if something is missing")
+    inspect = command(actions, "inspect", call_weights_inspect, "say what a file of weights holds and what it fits")
+    inspect.add_argument("weights", type=Path, metavar="W", help="safetensors, or a state dict of torch.save")
+    inspect.add_argument("--tensors", action="store_true", help="also list every tensor")
+    inspect.add_argument("--json", action="store_true", help="as JSON (docs/schema/weights.json)")
 
 
 def positive(text: str) -> float:
@@ -138,7 +173,7 @@ def call_run(options: argparse.Namespace) -> int:
     from harness.schema.result import BAD_OUTCOMES, OUTCOME_KINDS
 
     signal.signal(signal.SIGTERM, interrupt)
-    prepared = prepare(options.matrix, options.only, options.timeout)
+    prepared = prepare(options.matrix, options.only, options.timeout, rehearse=options.rehearse)
     store = Store(options.results or Path("results") / prepared.name)
     run, tasks = make_run(prepared, store)
     redo = frozenset(OUTCOME_KINDS) if options.fresh else BAD_OUTCOMES if options.retry else frozenset()
@@ -158,11 +193,14 @@ def interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - a signa
 def call_plan(options: argparse.Namespace) -> int:
     """Print every point."""
     from harness.matrix.listing import plan_json, plan_table
+    from harness.matrix.weights import check_weights
     from harness.results.store import Store
     from harness.runner.prepare import known_estimates, prepare
 
-    prepared = prepare(options.matrix, options.only)
-    estimates = known_estimates(Store(options.results or Path("results") / prepared.name))
+    prepared = prepare(options.matrix, options.only, rehearse=options.rehearse)
+    store = Store(options.results or Path("results") / prepared.name)
+    check_weights(prepared.plan, store.weights_names())
+    estimates = known_estimates(store)
     seconds = {point.trial.trial_id: estimates.of(point.trial) for point in prepared.plan.points if point.runs}
     known = {trial_id: value for trial_id, value in seconds.items() if value is not None}
     print(plan_json(prepared.plan, known) if options.json else "\n".join(plan_table(prepared.plan, known)))
@@ -229,9 +267,8 @@ def call_backends(options: argparse.Namespace) -> int:
         print(json.dumps({"backends": listed, "broken": [vars(backend) for backend in broken]}, indent=2))
     else:
         for info in infos.values():
-            print(
-                f"{info.name}: {info.model} in {info.framework}; {', '.join(info.phases)}; {', '.join(info.precisions)}"
-            )
+            kinds = (info.phases, info.precisions, info.launchers)
+            print(f"{info.name}: {info.model} in {info.framework}; {'; '.join(', '.join(kind) for kind in kinds)}")
             for option in info.options:
                 choices = f" {'|'.join(map(str, option.choices))}" if option.choices else ""
                 print(f"    {option.name} ({option.type}{choices}, default {option.default}): {option.help}")
@@ -276,6 +313,41 @@ def call_data_check(options: argparse.Namespace) -> int:
     faults, warnings = len(report.faults), len(report.warnings)
     print(f"{report.images} images, {report.annotations} annotations: {faults} faults, {warnings} warnings")
     return SOME_FAILED if report.faults else OK
+
+
+def call_weights_convert(options: argparse.Namespace) -> int:
+    """Convert one file; exit 1 if something of the model is missing, which --partial accepts."""
+    from harness.weights.conversion import convert
+    from harness.weights.listing import conversion_lines
+
+    done = convert(options.source, options.target, to=options.to, part=options.part, partial=options.partial)
+    print("\n".join(conversion_lines(done)))
+    if done.written is not None:
+        return OK
+    hint = "--partial writes what fits" if done.fit.fits else "no tensor fits"
+    print(f"harness: {options.target} is not written: {options.source} is not whole; {hint}", file=sys.stderr)
+    return SOME_FAILED
+
+
+def call_weights_inspect(options: argparse.Namespace) -> int:
+    """Print what a file holds."""
+    from harness.weights.inspection import inspect, report_json
+    from harness.weights.listing import report_lines
+
+    report = inspect(options.weights)
+    print(report_json(report) if options.json else "\n".join(report_lines(report, tensors=options.tensors)))
+    return OK
+
+
+def call_data_convert(options: argparse.Namespace) -> int:
+    """Write a set as TFRecord files."""
+    from harness.data.catalogue import resolve
+    from harness.data.tfrecord_convert import convert
+
+    split = options.split or ("val" if "val" in Path(options.set).name else "train")
+    files = convert(resolve(options.set), options.folder, split, options.shards, masks=options.masks)
+    print(f"{options.folder}: {files} files")
+    return OK
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 HarnessError                     exit 2
 ├── MatrixError                  the YAML does not describe a set of trials
 ├── DataError                    a data set is missing or broken
+├── WeightsError                 weights cannot be read, written, or do not fit
 ├── BackendError                 a backend cannot be loaded or breaks the seam
 ├── ReportError                  a report cannot be made from this store
 ├── StoreError                   exit 1: results cannot be read or written
@@ -27,6 +28,10 @@ class MatrixError(HarnessError):
 
 class DataError(HarnessError):
     """A data set is missing, unreadable or not in COCO format."""
+
+
+class WeightsError(HarnessError):
+    """A file of weights cannot be read or written, or is not for the model."""
 
 
 class BackendError(HarnessError):

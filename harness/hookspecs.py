@@ -63,6 +63,9 @@ class Work(Protocol):
     def batches(self) -> Iterator[Batch]:
         """Yield this rank's shard: endless for train and infer, exactly once over the shard for eval."""
 
+    def compiles(self, batch: Batch) -> bool:
+        """Say whether the step of this batch would compile first; the host then times that step on its own."""
+
     def step(self, batch: Batch) -> Any:
         """Hand one step to the device and return its output without waiting for it."""
 
@@ -87,6 +90,13 @@ class InferenceWork(Work, Protocol):
 
     def detections(self, output: Any) -> Sequence[Detections]:
         """Bring one step's output to the host as detections in the original images."""
+
+    def probe(self, batch: Batch) -> "Mapping[str, NDArray[np.float32]]":
+        """Compute one batch's intermediate tensors by name: float32, NCHW whatever the framework's own order.
+
+        Called outside every window, where a trial of the eval phase asks for it, to compare frameworks on the same
+        weights. Heads of the second stage work on `harness.data.probe_boxes` of each image's valid area.
+        """
 
 
 class TrainWork(Work, Protocol):

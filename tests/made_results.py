@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from harness.schema.measurement import Accuracy, CocoMetrics, Measurement, Window
+from harness.schema.measurement import Accuracy, CocoMetrics, Measurement, Probe, ProbedTensor, Window
 from harness.schema.result import Outcome, TrialResult
 from harness.schema.system import GpuDevice, Machine, Provenance
 from harness.schema.trial import Trial
@@ -69,6 +69,46 @@ def make_result(**given: Any) -> TrialResult:
 def make_series(name: str, values: Any, rank: int = 0) -> Measurement:
     """A raw series in ms, or a loss."""
     return Measurement(name=name, unit="1" if name == "loss" else "ms", values=tuple(values), rank=rank)
+
+
+def make_compiling(inside_ms: Any, outside_ms: Any = (), rank: int = 0) -> Measurement:
+    """Steps that compiled, in the timed window and outside it."""
+    return Measurement(
+        name="compile_ms", unit="ms", values=tuple(inside_ms), warmup_values=tuple(outside_ms), rank=rank
+    )
+
+
+def make_probe(image_ids: tuple[int, ...] = (7,), **tensors: Any) -> Probe:
+    """A probe of tensors given by their values; each is [1, N], and its absolute maximum is that of the values."""
+    return Probe(
+        image_ids=image_ids,
+        tensors=tuple(
+            ProbedTensor(
+                name=name, shape=(1, len(values)), largest=max(abs(value) for value in values), values=tuple(values)
+            )
+            for name, values in tensors.items()
+        ),
+    )
+
+
+def make_pair(**changes: Any) -> list[TrialResult]:
+    """One weights file evaluated by two backends; `changes` are those of the second."""
+    shared = {
+        "phase": "eval",
+        "options": {"weights": "store:small"},
+        "weights_read": {"weights": "ab" * 32},
+        "settings": {"flavour": "torchvision"},
+        "accuracy": (make_accuracy(0.3771, 0.3412),),
+        "probe": make_probe(C2=[0.5, -2.0, 1.0], box_logits=[1.0, -1.0]),
+        "provenance": PROVENANCE.model_copy(
+            update={"framework": "torch", "model": "Mask R-CNN", "data_fingerprints": {"coco-mini/val": "bb" * 32}}
+        ),
+    }
+    other = PROVENANCE.model_copy(
+        update={"framework": "tensorflow", "model": "Mask R-CNN", "data_fingerprints": {"coco-mini/val": "bb" * 32}}
+    )
+    second = shared | {"backend": "tf_maskrcnn", "provenance": other} | changes
+    return [make_result(**shared), make_result(**second)]
 
 
 def make_metrics(kind: Any, ap: float | None) -> CocoMetrics:

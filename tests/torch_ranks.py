@@ -1,4 +1,4 @@
-"""One rank of the two that test_ranks.py starts: `python torch_ranks.py TRAIN VAL FOLDER`, under torchrun."""
+"""One rank of the two that test_ranks.py starts: `python torch_ranks.py TRAIN VAL FOLDER`, by torchrun or Horovod."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch_runs import confident, everything, opened, parameters, plain_convolutions, record_gradients, take, trial
 
-from backends.torch_impl.distributed import Ranks
+from backends.torch_impl.distributed import ranks_of
 from harness.api import Context
 
 FLAVOURS = ("nvidia", "torchvision")
@@ -22,10 +22,10 @@ def three_steps(flavour, data, rank=0, **axes):
         return {"gradients": gradients[0], "losses": losses, "weights": parameters(work), "settings": work.settings()}
 
 
-def batch_norm(data, val, rank, world_size):
+def batch_norm(data, val, rank, **axes):
     """Buffers before and after `evaluation`, and the detections of this rank's shard."""
     options = {"norm": "batch", "optimizer": "adamw", "flavour": "torchvision"}
-    with opened(trial(options=options, gpus=world_size), data, val, rank) as work:
+    with opened(trial(options=options, **axes), data, val, rank) as work:
         (batch,) = take(work, 1)
         work.step(batch)
         before = {name: value.clone() for name, value in work._session.model.named_buffers()}
@@ -44,11 +44,12 @@ def main():
     train, val, folder = sys.argv[1:]
     rank = int(os.environ["RANK"])
     torch.set_num_threads(1)
-    ranks = Ranks(Context(rank, rank, 2, train, val), torch.device("cpu"))
+    axes = {"gpus": 2, "launcher": "horovod" if "HOROVOD_RANK" in os.environ else "torchrun"}
+    ranks = ranks_of(trial(**axes), Context(rank, rank, 2, train, val), torch.device("cpu"))
     ranks.connect()
-    record = {f"{flavour}": three_steps(flavour, train, rank, gpus=2) for flavour in FLAVOURS}
-    record["accumulated"] = three_steps("nvidia", train, rank, gpus=2, gradient_accumulation_steps=2)
-    record["batch_norm"] = batch_norm(train, val, rank, 2)
+    record = {f"{flavour}": three_steps(flavour, train, rank, **axes) for flavour in FLAVOURS}
+    record["accumulated"] = three_steps("nvidia", train, rank, gradient_accumulation_steps=2, **axes)
+    record["batch_norm"] = batch_norm(train, val, rank, **axes)
     ranks.close()
     torch.save(record, Path(folder) / f"{rank}.pt")
 

@@ -1,14 +1,19 @@
-"""The ranks of a trial: joining torchrun's process group, averaging over it, leaving it."""
+"""The ranks of a trial: joining the group that their launcher made, averaging over it, leaving it.
+
+`Ranks` is torchrun's process group with DistributedDataParallel, `HorovodRanks` the same through Horovod.
+"""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from functools import cached_property
+from types import ModuleType
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from harness.api import Context, UnsupportedTrialError
+from harness.api import Context, Trial, UnsupportedTrialError
 
 GROUP_TIMEOUT_VARIABLE = "HARNESS_GROUP_TIMEOUT_S"
 GROUP_TIMEOUT_S = 600.0
@@ -18,6 +23,7 @@ torch's defaults are 10 minutes with NCCL and 30 with gloo. This one must outlas
 ranks, which is one rank's share of an evaluation after another rank has finished; the trial's time-out stands above it.
 """
 
+_HOROVOD = ("HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT")
 _TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -81,12 +87,18 @@ class Ranks:
         """A context in which backward keeps gradients on this rank: for all micro-batches of an update but the last."""
         return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
+    def mean_gradients(self, module: nn.Module) -> None:
+        """Average the gradients of an update where the module's backward pass has not done so; here it has."""
+
     def mean(self, values: Tensor) -> Tensor:
         """The mean over the ranks of a float tensor, the same bits on each; alone, the tensor itself."""
         if self.alone:
             return values
         self.connect()
-        total = values.detach().clone()
+        return self._mean(values.detach())
+
+    def _mean(self, values: Tensor) -> Tensor:
+        total = values.clone()
         distributed.all_reduce(total)
         return total.div_(self.world_size)
 
@@ -104,6 +116,9 @@ class Ranks:
         if self.alone:
             return
         self.connect()
+        self._barrier()
+
+    def _barrier(self) -> None:
         if self._device.type == "cuda":
             distributed.barrier(device_ids=[self._device.index])
         else:
@@ -114,6 +129,76 @@ class Ranks:
         if self._joined:
             distributed.destroy_process_group()
             self._joined = False
+
+
+class HorovodRanks(Ranks):
+    """This rank among others that Horovod joins; gradients are averaged by one grouped all-reduce per update.
+
+    Horovod is imported and started at the first need, and ends with the process: it leaves its group on exit.
+    """
+
+    def connect(self) -> None:
+        """Join the ranks that the launcher's environment describes, unless this process has.
+
+        Raises:
+            UnsupportedTrialError: no such environment, or ranks on GPUs and a Horovod that cannot reach them.
+        """
+        if self.alone or self._joined:
+            return
+        if missing := [name for name in _HOROVOD if name not in os.environ]:
+            raise UnsupportedTrialError(
+                f"{self.world_size} ranks need the environment of the launcher horovod; unset: {', '.join(missing)}"
+            )
+        self._horovod.init()
+        if self._device.type == "cuda" and not self._horovod.nccl_built():
+            raise UnsupportedTrialError("ranks on GPUs need Horovod with NCCL; this one was built without")
+        self._joined = True
+
+    @cached_property
+    def _horovod(self) -> ModuleType:
+        import horovod.torch  # noqa: PLC0415  one rank, and ranks under torchrun, do without it
+
+        return horovod.torch  # type: ignore[no-any-return]
+
+    @property
+    def backend(self) -> str:
+        """The library that carries the messages."""
+        return "none" if self.alone else f"horovod {'nccl' if self._device.type == 'cuda' else 'gloo'}"
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Give every rank the first one's weights, as DistributedDataParallel does; the module stays as it is."""
+        if not self.alone:
+            self.connect()
+            state = {name: in_memory_order(tensor) for name, tensor in module.state_dict().items()}
+            self._horovod.broadcast_parameters(state, root_rank=0)
+        return module
+
+    def mean_gradients(self, module: nn.Module) -> None:
+        """Average all gradients over the ranks in place."""
+        if self.alone:
+            return
+        gradients = [in_memory_order(each.grad) for each in module.parameters() if each.grad is not None]
+        self._horovod.grouped_allreduce_(gradients, op=self._horovod.Average, name="gradients")
+
+    def _mean(self, values: Tensor) -> Tensor:
+        mean: Tensor = self._horovod.allreduce(values, op=self._horovod.Average, name=f"mean of {values.numel()}")
+        return mean
+
+    def _barrier(self) -> None:
+        self._horovod.barrier()
+
+    def close(self) -> None:
+        """Nothing is to be done; a rank that left while another still works would look to it like a failure."""
+
+
+def in_memory_order(tensor: Tensor) -> Tensor:
+    """A view of a dense tensor whose axes stand in the order of its memory, as Horovod wants it; for NHWC weights."""
+    return tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
+
+
+def ranks_of(trial: Trial, context: Context, device: torch.device) -> Ranks:
+    """The ranks of a trial, joined as its launcher wants."""
+    return (HorovodRanks if trial.launcher == "horovod" else Ranks)(context, device)
 
 
 def group_timeout_s() -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain, product
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from harness.matrix.model import TRAIN_ONLY, Axes, Block, DeviceChoice, Matrix, Requires, Settings, Zip
+from harness.matrix.model import EVAL_ONLY, TRAIN_ONLY, Axes, Block, DeviceChoice, Matrix, Requires, Settings, Zip
 from harness.matrix.near import one_of, suggest
 from harness.matrix.options import check_option
 from harness.matrix.source import KeyPath, Source, shown
@@ -168,7 +168,7 @@ class _Layout:
     def phases_of(self, path: KeyPath, name: str) -> tuple[Phase, ...]:
         """The phases in which a key means something."""
         if name in _SHARED:
-            return ("train",) if name in TRAIN_ONLY else PHASES
+            return ("train",) if name in TRAIN_ONLY else ("eval",) if name in EVAL_ONLY else PHASES
         option = self.info.option(name)
         if option is None:
             own = Axes.model_fields if len(path) > 1 else Block.model_fields

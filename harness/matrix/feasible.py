@@ -1,5 +1,8 @@
 """Why a trial cannot run here: what its backend or this machine does not have."""
 
+from functools import cache
+from importlib.util import find_spec
+
 from harness.matrix.model import DeviceChoice, Requires
 from harness.schema.backend import BackendInfo
 from harness.schema.system import GpuDevice, Machine
@@ -24,6 +27,7 @@ def why_not(trial: Trial, info: BackendInfo, machine: Machine, requires: Require
     """The first reason why this trial cannot run here, or None."""
     return (
         _backend_lacks(trial, info)
+        or _launcher_lacks(trial, info)
         or _machine_lacks(trial, machine)
         or _precision_needs(trial, machine)
         or _requires_more(trial, machine, requires)
@@ -37,9 +41,24 @@ def _backend_lacks(trial: Trial, info: BackendInfo) -> str | None:
         return f"{info.name} has no precision {trial.precision}; it has {', '.join(info.precisions)}"
     if trial.xla and not info.xla:
         return f"{info.name} does not compile with XLA"
+    if trial.launcher is not None and trial.launcher not in info.launchers:
+        return f"{info.name} has no launcher {trial.launcher}; it has {', '.join(info.launchers)}"
     if info.max_ranks is not None and trial.world_size > info.max_ranks:
         return f"needs {_count(trial.world_size, 'rank')}; {info.name} runs at most {info.max_ranks}"
     return None
+
+
+def _launcher_lacks(trial: Trial, info: BackendInfo) -> str | None:
+    needs_horovod = trial.world_size > 1 and (trial.launcher or info.launchers[0]) == "horovod"
+    if needs_horovod and not _installed("horovod"):
+        return "the launcher horovod needs Horovod, which is not installed; `make horovod` builds it"
+    return None
+
+
+@cache
+def _installed(package: str) -> bool:
+    """Whether a package could be imported; nothing is."""
+    return find_spec(package) is not None
 
 
 def _machine_lacks(trial: Trial, machine: Machine) -> str | None:

@@ -24,6 +24,7 @@ class PlannedPoint(Record):
     reason: str | None = Field(description="the rule that drops it, or why it cannot run here; null where it runs")
     estimated_s: float | None = Field(description="seconds it will take, where an earlier result tells; else null")
     trial: Trial
+    stand_in: Trial | None = Field(None, description="what runs instead, in a rehearsal")
 
 
 class PlanTotals(Record):
@@ -91,7 +92,7 @@ def plan_table(plan: Plan, estimates: Mapping[str, float] | None = None) -> list
     totals = plan_totals(plan, known)
     names = _telling(plan)
     running = [point for point in plan.points if point.runs]
-    lines = [f"will run: {totals.runs} of {_points(totals.points)}{_time(totals)}"]
+    lines = [f"will run: {totals.runs} of {_points(totals.points)}{_stand_ins(running)}{_time(totals)}"]
     lines += _aligned(running, names, known, indent=2)
     lines += _grouped("dropped by a rule", totals.dropped, [(p.dropped_by, p) for p in plan.points], names)
     lines += _grouped("cannot run here", totals.unsupported, [(p.unsupported, p) for p in plan.points], names)
@@ -106,7 +107,14 @@ def _planned(point: Point, estimates: Mapping[str, float]) -> PlannedPoint:
         reason=point.dropped_by or point.unsupported,
         estimated_s=estimates.get(trial_id) if point.runs else None,
         trial=point.trial,
+        stand_in=point.stand_in if point.runs else None,
     )
+
+
+def _stand_ins(points: Sequence[Point]) -> str:
+    """How many trials a rehearsal runs for these points."""
+    count = len({point.stand_in.trial_id for point in points if point.stand_in is not None})
+    return f", rehearsed by {count} small {'trial' if count == 1 else 'trials'}" if count else ""
 
 
 def _time(totals: PlanTotals) -> str:
@@ -133,13 +141,19 @@ def _grouped(title: str, count: int, reasoned: Iterable[tuple[str | None, Point]
 
 
 def _aligned(points: Sequence[Point], names: Sequence[str], estimates: Mapping[str, float], indent: int) -> list[str]:
-    rows = [(point.trial.trial_id, _values(point.trial, names)) for point in points]
+    rows = [(point.trial.trial_id, _told(point, names)) for point in points]
     wide = max((len(trial_id) for trial_id, _ in rows), default=0)
     times = (f"~{format_duration(estimates[each])}" if each in estimates else "" for each, _ in rows)
     return [
         " " * indent + "  ".join(part for part in (trial_id.ljust(wide), values, time) if part).rstrip()
         for (trial_id, values), time in zip(rows, times, strict=True)
     ]
+
+
+def _told(point: Point, names: Sequence[str]) -> str:
+    """What tells a point from its like, and what is run in its place."""
+    stand_in = [] if point.stand_in is None else [f"as {point.stand_in.size}"]
+    return " ".join(filter(None, [_values(point.trial, names), *stand_in]))
 
 
 def _values(trial: Trial, names: Sequence[str]) -> str:

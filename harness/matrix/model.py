@@ -22,17 +22,19 @@ from pydantic import (
 
 from harness.matrix.source import Source, shown
 from harness.schema.record import Record
-from harness.schema.trial import DataNames, OptionValue, Phase, Precision, Scorer, Target
+from harness.schema.trial import NAME, DataNames, Launcher, OptionValue, Phase, Precision, Scorer, Target
 
 DeviceChoice = Literal["cuda", "cpu", "auto"]
 T = TypeVar("T")
 F = TypeVar("F", bound=Sized)
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 CAPABILITY = r"^\d+\.\d+$"
 
 TRAIN_ONLY = frozenset({"gradient_accumulation_steps", "evaluate", "evaluate_every_steps", "target", "save_weights"})
 """Settings that mean something in the train phase alone; other phases do not take them over from the defaults."""
+
+EVAL_ONLY = frozenset({"probe"})
+"""As TRAIN_ONLY, of the eval phase."""
 
 
 def _listed(value: object) -> object:
@@ -101,6 +103,7 @@ class Settings(Record):
 
     gpus: PositiveInt = Field(1, description="ranks on each node: GPUs, or CPU processes where the device is the CPU")
     nodes: PositiveInt = Field(1, description="machines")
+    launcher: Launcher | None = Field(None, description="what starts several ranks; null: the backend's first")
     batch_size_per_gpu: PositiveInt = Field(1, description="images of one forward pass on one rank")
     precision: Precision = Field(
         "fp32", description="arithmetic: float32, TensorFloat-32, or automatic mixed precision"
@@ -118,7 +121,10 @@ class Settings(Record):
     evaluate: bool = Field(False, description="score the trained model on the val set")
     evaluate_every_steps: PositiveInt | None = Field(None, description="score this often, outside the timed window")
     target: Quality | None = Field(None, description="stop at this quality: bbox_ap, segm_ap or both, as fractions")
-    save_weights: bool = Field(False, description="leave the trained weights in the store")
+    save_weights: Annotated[str, StringConstraints(pattern=NAME)] | None = Field(
+        None, description="leave the trained weights in the store under this name, for `store:<name>`"
+    )
+    probe: bool = Field(False, description="sample the intermediate tensors of the first batch")
     scorer: Scorer = Field(
         "pycocotools", description="who scores: pycocotools, the numbers of record, or hotcoco, the extra fast-eval"
     )
@@ -150,6 +156,7 @@ class Axes(_Ordered):
 
     gpus: Values[PositiveInt] = ()
     nodes: Values[PositiveInt] = ()
+    launcher: Values[Launcher | None] = ()
     batch_size_per_gpu: Values[PositiveInt] = ()
     precision: Values[Precision] = ()
     xla: Values[bool] = ()
@@ -165,6 +172,7 @@ class Zip(_Ordered):
 
     gpus: ZipValues[PositiveInt] = ()
     nodes: ZipValues[PositiveInt] = ()
+    launcher: ZipValues[Launcher | None] = ()
     batch_size_per_gpu: ZipValues[PositiveInt] = ()
     precision: ZipValues[Precision] = ()
     xla: ZipValues[bool] = ()

@@ -24,6 +24,8 @@ class Point(NamedTuple):
     trial: Trial
     dropped_by: str | None = None
     unsupported: str | None = None
+    stand_in: Trial | None = None
+    """What runs instead, where the plan is rehearsed."""
 
     @property
     def runs(self) -> bool:
@@ -113,7 +115,7 @@ def _judged(family: Family, trials: Sequence[Trial], rules: Sequence[_Rule], mac
         if dropped_by is not None:
             yield Point(trial, dropped_by)
             continue
-        key = (trial.device, trial.gpus, trial.nodes, trial.precision, trial.xla)
+        key = (trial.device, trial.gpus, trial.nodes, trial.launcher, trial.precision, trial.xla)
         if key not in known:
             known[key] = why_not(trial, family.info, machine, family.requires)
         yield Point(trial, None, known[key])

@@ -6,11 +6,11 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.matrix.model import CAPABILITY, NAME, Axes, Block, Exclude, Matrix, Requires, Settings
+from harness.matrix.model import CAPABILITY, Axes, Block, Exclude, Matrix, Requires, Settings
 from harness.matrix.near import near_names, one_of, suggest
 from harness.matrix.source import KeyPath, Source, shown
 from harness.schema.record import Record
-from harness.schema.trial import DataNames, Target
+from harness.schema.trial import NAME, DataNames, Target
 
 _PATTERNS = {
     NAME: "letters, digits, dots, dashes and underscores, a letter or digit first",

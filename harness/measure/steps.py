@@ -1,7 +1,9 @@
 """The host drives a backend's steps and reads the clock around them.
 
 A window begins with the device idle and all ranks met, and ends with the device idle again, so that its elapsed time
-is the time of its steps whatever a framework queues up in between.
+is the time of its steps whatever a framework queues up in between. A step that compiles first is timed on its own as
+well, synchronised on both sides. It stays in its window: ranks that do not compile wait for it in theirs, and what is
+left out cannot be seen. Whoever reads the window knows from `compile_ns` that it holds compiling.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,6 +32,8 @@ class Stretch:
     elapsed_ns: int = 0
     step_ns: list[int] = field(default_factory=list)
     wait_ns: list[int] = field(default_factory=list)
+    compile_ns: list[int] = field(default_factory=list)
+    """Of the steps that compiled first, running included: no framework tells the two apart."""
     outputs: list[Any] = field(default_factory=list)
 
     @property
@@ -61,7 +65,7 @@ def run_window(work: Work, batches: Iterator[Batch], count: int, *, training: bo
     stretch.elapsed_ns = perf_counter_ns() - start
     if stretch.outputs:
         again = None if training else partial(repeat, work, batch, count)
-        require_drained(work, stretch.outputs[-1], stretch.elapsed_ns, again)
+        require_drained(work, stretch.outputs[-1], stretch.elapsed_ns - sum(stretch.compile_ns), again)
     return stretch
 
 
@@ -69,10 +73,15 @@ def take_step(work: Work, batches: Iterator[Batch], stretch: Stretch, *, keep_ou
     """Wait for a batch, hand it to the device, note both times; return the batch."""
     asked = perf_counter_ns()
     batch = next_batch(batches, stretch.steps)
-    ready = perf_counter_ns()
-    output = work.step(batch)
-    stretch.step_ns.append(perf_counter_ns() - ready)
-    stretch.wait_ns.append(ready - asked)
+    stretch.wait_ns.append(perf_counter_ns() - asked)
+    if work.compiles(batch):
+        output, elapsed_ns = time_step(work, batch)
+        stretch.compile_ns.append(elapsed_ns)
+    else:
+        ready = perf_counter_ns()
+        output = work.step(batch)
+        elapsed_ns = perf_counter_ns() - ready
+    stretch.step_ns.append(elapsed_ns)
     stretch.images += batch.images
     if not keep_outputs:
         stretch.outputs.clear()
@@ -80,24 +89,42 @@ def take_step(work: Work, batches: Iterator[Batch], stretch: Stretch, *, keep_ou
     return batch
 
 
-def time_latency(work: Work, batches: Iterator[Batch], count: int) -> list[float]:
-    """Milliseconds of `count` single steps, the device synchronised before and after each; loading is outside.
+def time_step(work: Work, batch: Batch) -> tuple[Any, int]:
+    """One step's output and its nanoseconds, the device synchronised before and after."""
+    work.synchronize()
+    start = perf_counter_ns()
+    output = work.step(batch)
+    work.synchronize()
+    return output, perf_counter_ns() - start
+
+
+def compile_ahead(work: Work) -> Stretch:
+    """Pass once over batches that end, taking only the steps that compile first."""
+    stretch = Stretch()
+    for batch in work.batches():
+        if work.compiles(batch):
+            stretch.compile_ns.append(time_step(work, batch)[1])
+    return stretch
+
+
+def time_latency(work: Work, batches: Iterator[Batch], count: int) -> Stretch:
+    """Time `count` single steps of inference, the device synchronised before and after each; loading is outside.
+
+    A step that compiles is no latency: its time is kept apart, and the batch is taken once more for the latency.
 
     Raises:
         BackendError: as `run_window`.
     """
-    latencies_ms = []
+    stretch = Stretch()
     for step in range(count):
         batch = next_batch(batches, step)
-        work.synchronize()
-        start = perf_counter_ns()
-        output = work.step(batch)
-        work.synchronize()
-        elapsed_ns = perf_counter_ns() - start
-        latencies_ms.append(ns_to_ms(elapsed_ns))
+        if work.compiles(batch):
+            stretch.compile_ns.append(time_step(work, batch)[1])
+        output, elapsed_ns = time_step(work, batch)
+        stretch.step_ns.append(elapsed_ns)
         if step == count - 1:
             require_drained(work, output, elapsed_ns, partial(repeat, work, batch, 1))
-    return latencies_ms
+    return stretch
 
 
 def next_batch(batches: Iterator[Batch], step: int) -> Batch:

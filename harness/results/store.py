@@ -4,7 +4,7 @@ results/NAME/
     trials/TRIAL_ID.json     committed: written aside, flushed to the disk, renamed
     superseded/              records that a later attempt replaced
     logs/TRIAL_ID.log        what the workers printed
-    weights/                 trained weights, where a trial saves them
+    weights/NAME.safetensors trained weights, by the name under which a trial saves them
     scratch/TRIAL_ID/        of the trial in flight; removed afterwards
     lock                     held by the one runner
 A reader needs no lock: it sees whole records only.
@@ -38,7 +38,7 @@ class Store:
             StoreError: the place cannot be written.
         """
         try:
-            for folder in (self.trials, self.folder / "logs", self.folder / "scratch"):
+            for folder in (self.trials, *(self.folder / name for name in ("logs", "scratch", "weights"))):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot create the store {self.folder}: {error.strerror}") from error
@@ -82,11 +82,13 @@ class Store:
         """Where the workers of this trial write what they print."""
         return self.folder / "logs" / f"{trial_id}.log"
 
-    def weights(self, trial_id: str) -> Path:
-        """Where this trial leaves its weights."""
-        folder = self.folder / "weights"
-        folder.mkdir(exist_ok=True)
-        return folder / f"{trial_id}.safetensors"
+    def weights(self, name: str) -> Path:
+        """Where weights of this name are."""
+        return self.folder / "weights" / f"{name}.safetensors"
+
+    def weights_names(self) -> frozenset[str]:
+        """The names of all weights that are there."""
+        return frozenset(path.stem for path in (self.folder / "weights").glob("*.safetensors"))
 
     def done(self) -> frozenset[str]:
         """The trial ids that have a committed record."""

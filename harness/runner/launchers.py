@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.schema.backend import Launcher
-from harness.schema.trial import Trial
+from harness.schema.trial import Launcher, Trial
 
 
 @dataclass(frozen=True)
@@ -21,10 +20,17 @@ class Launch:
     """What starts the ranks; None where there is one, which needs no launcher."""
 
 
-def launch(trial: Trial, launcher: Launcher, assignment: Path) -> Launch:
-    """The launch of a trial."""
+QUICK_XLA = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+"""XLA compiles a step for the CPU in a fraction of the time, to slower code: right where nothing is measured."""
+
+
+def launch(trial: Trial, launcher: Launcher, assignment: Path, *, rehearsal: bool = False) -> Launch:
+    """The launch of a trial, or of a stand-in in a rehearsal."""
     command = None if trial.world_size == 1 else LAUNCHERS[launcher](trial, assignment)
-    return Launch(assignment, environment(trial), command)
+    values = environment(trial)
+    if rehearsal:
+        values.setdefault("XLA_FLAGS", QUICK_XLA)
+    return Launch(assignment, values, command)
 
 
 def torchrun(trial: Trial, assignment: Path) -> tuple[str, ...]:
@@ -42,7 +48,16 @@ def local(trial: Trial, assignment: Path) -> tuple[str, ...]:
     return (sys.executable, "-m", "harness.runner.ranks", str(trial.gpus), str(assignment))
 
 
-LAUNCHERS: dict[Launcher, Callable[[Trial, Path], tuple[str, ...]]] = {"local": local, "torchrun": torchrun}
+def horovod(trial: Trial, assignment: Path) -> tuple[str, ...]:
+    """Plain processes and the server by which Horovod's ranks meet; the first to fail ends the others."""
+    return (sys.executable, "-m", "harness.runner.rendezvous", str(trial.gpus), str(assignment))
+
+
+LAUNCHERS: dict[Launcher, Callable[[Trial, Path], tuple[str, ...]]] = {
+    "local": local,
+    "torchrun": torchrun,
+    "horovod": horovod,
+}
 
 
 def environment(trial: Trial) -> dict[str, str]:

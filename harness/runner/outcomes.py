@@ -30,10 +30,13 @@ def read_ranks_or_none(scratch: Path, world_size: int) -> tuple[list[RankRecord]
 
 
 def judge(trial: Trial, ending: Ending, records: Sequence[RankRecord], log: Path) -> Outcome:
-    """The outcome of a trial. A rank's own account comes before what its death looks like from outside."""
+    """The outcome of a trial. A rank's own account comes before what its death looks like from outside.
+
+    The first rank that failed tells why; others fail for want of it.
+    """
     if ending.timed_out:
         return with_evidence("timeout", f"not done after {format_duration(trial.timeout_s)}", ending, log)
-    for record in records:
+    for record in sorted(records, key=lambda record: record.ended_at):
         if record.outcome.kind == "unsupported":
             return record.outcome
         if record.outcome.kind != "ok":

@@ -9,7 +9,9 @@ from harness.data import fingerprint, resolve
 from harness.errors import BackendError, MatrixError
 from harness.matrix.loading import load_matrix
 from harness.matrix.plan import Plan, Point, expand
+from harness.matrix.rehearse import rehearsed
 from harness.matrix.select import select
+from harness.matrix.weights import check_weights
 from harness.measure.machine import machine
 from harness.measure.provenance import provenance
 from harness.plugins import BrokenBackend, backend_entry_points, describe_all
@@ -19,7 +21,7 @@ from harness.runner.progress import Estimates
 from harness.runner.run import Door, Run, Task
 from harness.schema.backend import BackendInfo
 from harness.schema.result import DataPaths, Outcome
-from harness.schema.system import Machine
+from harness.schema.system import Machine, Provenance
 from harness.schema.trial import DataNames, Trial
 
 
@@ -33,8 +35,16 @@ class Prepared:
     machine: Machine
 
 
-def prepare(matrix_path: Path, only: str | None = None, timeout_s: float | None = None) -> Prepared:
+def prepare(
+    matrix_path: Path, only: str | None = None, timeout_s: float | None = None, *, rehearse: bool = False
+) -> Prepared:
     """Read a matrix, ask the backends and look at the machine.
+
+    Args:
+        matrix_path: the matrix file.
+        only: an expression that selects points.
+        timeout_s: overrides that of each trial.
+        rehearse: a small stand-in for each point, under a name of its own.
 
     Raises:
         MatrixError: the file, or the selection, is wrong.
@@ -45,18 +55,22 @@ def prepare(matrix_path: Path, only: str | None = None, timeout_s: float | None 
     refuse_broken({block.backend for block in matrix.trials}, broken)
     here = machine()
     plan = expand(matrix, backends, here)
+    if rehearse:
+        plan = rehearsed(plan, backends, here)
     if only is not None:
         plan = select(plan, only)
     if timeout_s is not None:
         plan = Plan(tuple(with_timeout(point, timeout_s) for point in plan.points))
     if not plan.points:
         raise MatrixError(f"{matrix_path}: the matrix has no points")
-    return Prepared(matrix.name, plan, backends, here)
+    return Prepared(f"{matrix.name}-rehearsal" if rehearse else matrix.name, plan, backends, here)
 
 
 def with_timeout(point: Point, timeout_s: float) -> Point:
     """The same point with another time-out."""
-    return point._replace(trial=point.trial.model_copy(update={"timeout_s": timeout_s}))
+    update = {"timeout_s": timeout_s}
+    stand_in = point.stand_in and point.stand_in.model_copy(update=update)
+    return point._replace(trial=point.trial.model_copy(update=update), stand_in=stand_in)
 
 
 def refuse_broken(wanted: Iterable[str], broken: Iterable[BrokenBackend]) -> None:
@@ -76,21 +90,25 @@ def make_run(prepared: Prepared, store: Store) -> tuple[Run, list[Task]]:
 
     Raises:
         DataError: a data set is missing or cannot be generated.
+        MatrixError: a trial reads weights that will not be there.
     """
+    check_weights(prepared.plan, store.weights_names())
     tasks = [task_of(point) for point in prepared.plan.points]
-    trials = [task.trial for task in tasks if task.declined is None]
+    trials = [task.work for task in tasks if task.declined is None]
     data = resolve_data(trials)
     entry_points = backend_entry_points()
     names = {task.trial.backend for task in tasks}
-    doors = {name: Door(entry_points[name].value, prepared.backends[name].launcher) for name in names}
+    doors = {name: Door(entry_points[name].value, prepared.backends[name].launchers) for name in names}
     fingerprints = fingerprints_of(data)
-    records = {
-        name: provenance(
-            prepared.backends[name].distributions, ("harness", *sys.argv[1:]), best_containment().name, fingerprints
-        )
-        for name in names
-    }
+    records = {name: provenance_of(prepared.backends[name], fingerprints) for name in names}
     return Run(prepared.name, store, doors, data, prepared.machine, records), tasks
+
+
+def provenance_of(info: BackendInfo, fingerprints: Mapping[str, str]) -> Provenance:
+    """What the results of one backend depend on besides their trials."""
+    command = ("harness", *sys.argv[1:])
+    found = provenance(info.distributions, command, best_containment().name, fingerprints)
+    return found.model_copy(update={"framework": info.framework, "model": info.model})
 
 
 def task_of(point: Point) -> Task:
@@ -99,7 +117,7 @@ def task_of(point: Point) -> Task:
         return Task(point.trial, Outcome(kind="skipped", reason=point.dropped_by))
     if point.unsupported is not None:
         return Task(point.trial, Outcome(kind="unsupported", reason=point.unsupported))
-    return Task(point.trial)
+    return Task(point.trial, stand_in=point.stand_in)
 
 
 def resolve_data(trials: Iterable[Trial]) -> dict[DataNames, DataPaths]:

@@ -20,7 +20,8 @@ class Estimates:
 
     def add(self, result: TrialResult) -> None:
         """Learn from one finished trial; one that never started teaches nothing."""
-        if result.outcome.kind in {"unsupported", "skipped"}:
+        shared = result.rehearsal is not None and result.rehearsal.run_for != result.trial_id
+        if shared or result.outcome.kind in {"unsupported", "skipped"}:
             return
         for key in self.keys(result.trial):
             self.seconds.setdefault(key, []).append(result.duration_s)
@@ -84,9 +85,10 @@ def varying_options(trials: Sequence[Trial]) -> frozenset[str]:
 def title(trial: Trial, varying: frozenset[str] = frozenset()) -> str:
     """A trial in a few words."""
     options = "".join(f" {name}={value}" for name, value in trial.options.items() if name in varying)
+    marks = (" xla" if trial.xla else "") + (" rehearsal" if trial.rehearsal else "")
     return (
         f"{trial.backend} {trial.phase} {trial.device} ×{trial.world_size}"
-        f" batch {trial.batch_size_per_gpu} {trial.precision}{' xla' if trial.xla else ''}{options}"
+        f" batch {trial.batch_size_per_gpu} {trial.precision}{marks}{options}"
         + (f" repeat {trial.repeat}" if trial.repeat else "")
     )
 

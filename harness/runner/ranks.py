@@ -7,15 +7,28 @@ waiting for it would never return.
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 from harness.runner.process import exit_or_signal
 
+Place = dict[str, int | str]
+"""Environment variables that tell a rank which one it is and how to meet the others."""
+
 
 def main() -> int:
-    """Return 0 if every rank does; else the first failing one's exit code, 128 + n for a signal."""
+    """Start plain ranks; return what `run_ranks` returns."""
     count, assignment = int(sys.argv[1]), sys.argv[2]
-    processes = {start(rank, count, assignment) for rank in range(count)}
-    by_pid = {process.pid: process for process in processes}
+    return run_ranks(count, assignment, lambda rank: place(rank, count))
+
+
+def place(rank: int, count: int) -> Place:
+    """What every rank is told, by the names that torchrun uses too."""
+    return {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count}
+
+
+def run_ranks(count: int, assignment: str, place_of: Callable[[int], Place]) -> int:
+    """Return 0 if every rank does; else the first failing one's exit code, 128 + n for a signal."""
+    by_pid = {process.pid: process for process in (start(place_of(rank), assignment) for rank in range(count))}
     while by_pid:
         pid, status = os.wait()
         process = by_pid.pop(pid, None)
@@ -27,12 +40,11 @@ def main() -> int:
     return 0
 
 
-def start(rank: int, count: int, assignment: str) -> "subprocess.Popen[bytes]":
+def start(place: Place, assignment: str) -> "subprocess.Popen[bytes]":
     """Start one rank; it reads its place from the environment."""
-    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count}
     return subprocess.Popen(
         [sys.executable, "-m", "harness.worker", assignment],
-        env=os.environ | {name: str(value) for name, value in places.items()},
+        env=os.environ | {name: str(value) for name, value in place.items()},
     )
 
 

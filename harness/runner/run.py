@@ -2,8 +2,8 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -13,19 +13,22 @@ from harness.results.store import Store
 from harness.runner.launchers import launch
 from harness.runner.outcomes import judge, read_ranks_or_none, with_evidence
 from harness.runner.progress import Estimates, Progress, varying_options
+from harness.runner.weights import digests, keep_weights, resolved, why_without, with_names
 from harness.runner.workers import Workers
-from harness.schema.backend import Launcher
-from harness.schema.result import Assignment, DataPaths, Outcome, OutcomeKind, RankRecord, TrialResult
+from harness.schema.result import Assignment, DataPaths, Outcome, OutcomeKind, RankRecord, Rehearsal, TrialResult
 from harness.schema.system import Machine, Provenance
-from harness.schema.trial import DataNames, Trial
+from harness.schema.trial import DataNames, Launcher, Trial
+
+WEIGHTS_FILE = "weights.safetensors"
+"""In a trial's scratch folder, until all its ranks are well."""
 
 
 @dataclass(frozen=True)
 class Door:
-    """How to reach one backend: its entry point's value and its launcher for more than one rank."""
+    """How to reach one backend: its entry point's value, and what can start several ranks of it, the default first."""
 
     plugin: str
-    launcher: Launcher
+    launchers: tuple[Launcher, ...]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,13 @@ class Task:
 
     trial: Trial
     declined: Outcome | None = None
+    stand_in: Trial | None = None
+    """What runs in its place, in a rehearsal."""
+
+    @property
+    def work(self) -> Trial:
+        """The trial that workers are given."""
+        return self.stand_in or self.trial
 
 
 @dataclass
@@ -49,6 +59,8 @@ class Run:
     """By backend."""
     estimates: Estimates = field(default_factory=Estimates)
     workers: Workers = field(default_factory=Workers)
+    rehearsed: dict[str, TrialResult] = field(default_factory=dict)
+    """By the id of the stand-in, a result that it gave."""
 
     def carry_out(self, tasks: Sequence[Task], redo: frozenset[OutcomeKind] = frozenset()) -> Counter[OutcomeKind]:
         """Run what the store does not have, in order, and count the outcomes of all points.
@@ -65,14 +77,17 @@ class Run:
         self.store.open()
         with self.store.locked(), self.workers:
             self.store.clear_scratch()
+            savers = {task.trial.save_weights: task.trial.trial_id for task in tasks if task.trial.save_weights}
             outcomes = self.recorded(tasks, redo)
+            self.reopen(tasks, savers, outcomes)
             left = {task.trial.trial_id: task for task in tasks if task.trial.trial_id not in outcomes}
             varying = varying_options([task.trial for task in tasks])
             progress = Progress(total=len(tasks), varying=varying, finished=len(outcomes))
             if outcomes:
                 progress.say(f"{len(outcomes)} of {len(tasks)} points are in {self.store.folder} already")
             for trial_id, task in list(left.items()):
-                outcomes[trial_id] = self.do(task, left, progress)
+                declined = task.declined or why_without(task.trial, savers, outcomes, self.store)
+                outcomes[trial_id] = self.do(replace(task, declined=declined), left, progress)
                 del left[trial_id]
         return Counter(outcomes.values())
 
@@ -82,6 +97,8 @@ class Run:
         outcomes: dict[str, OutcomeKind] = {}
         for result in self.store.load_all():
             self.estimates.add(result)
+            if result.rehearsal is not None and result.outcome.kind not in redo:
+                self.rehearsed.setdefault(result.rehearsal.stand_in.trial_id, result)
             if result.trial_id not in wanted:
                 continue
             if result.outcome.kind in redo:
@@ -90,11 +107,23 @@ class Run:
                 outcomes[result.trial_id] = result.outcome.kind
         return outcomes
 
+    def reopen(self, tasks: Sequence[Task], savers: Mapping[str, str], outcomes: dict[str, OutcomeKind]) -> None:
+        """Take points out of these outcomes that were skipped for want of weights which are there now or soon will."""
+        for task in tasks:
+            trial = task.trial
+            names = trial.weights_read().values()
+            if not names or task.declined is not None or outcomes.get(trial.trial_id) != "skipped":
+                continue
+            coming = any(name in savers and savers[name] not in outcomes for name in names)
+            if coming or why_without(trial, savers, outcomes, self.store) is None:
+                self.store.supersede(trial.trial_id)
+                del outcomes[trial.trial_id]
+
     def do(self, task: Task, left: Mapping[str, Task], progress: Progress) -> OutcomeKind:
         """Run or decline one point, commit its record, return its outcome."""
         if task.declined is None:
-            progress.start(task.trial, self.estimates.total(runnable(left)))
-            result = self.run_trial(task.trial)
+            progress.start(task.trial, self.estimates.total(runnable(left, self.rehearsed)))
+            result = self.run_trial(task.trial) if task.stand_in is None else self.rehearse(task.trial, task.stand_in)
         else:
             result = self.result(task.trial, task.declined, datetime.now(UTC), 0.0)
         self.store.commit(result)
@@ -102,34 +131,51 @@ class Run:
         progress.end(result)
         return result.outcome.kind
 
-    def run_trial(self, trial: Trial) -> TrialResult:
+    def rehearse(self, trial: Trial, stand_in: Trial) -> TrialResult:
+        """Run a stand-in once, for the first point that it stands for; further points get the same record at once."""
+        known = self.rehearsed.get(stand_in.trial_id)
+        result = known or self.run_trial(stand_in, rehearsal=True)
+        run_for = trial.trial_id if known is None or known.rehearsal is None else known.rehearsal.run_for
+        changes: dict[str, object] = {"duration_s": 0.0} if known else {}
+        changes |= {"rehearsal": Rehearsal(stand_in=stand_in, run_for=run_for)}
+        done = result.model_copy(update={"trial_id": trial.trial_id, "trial": trial, **changes})
+        self.rehearsed.setdefault(stand_in.trial_id, done)
+        return done
+
+    def run_trial(self, trial: Trial, *, rehearsal: bool = False) -> TrialResult:
         """Start the workers, wait, and make one result of what they left."""
         scratch = self.store.scratch(trial.trial_id).resolve()
         assignment = scratch / "assignment.json"
         log = self.store.log(trial.trial_id)
+        told = resolved(trial, self.store)
         started_at, start = datetime.now(UTC), monotonic()
         try:
-            assignment.write_text(self.assignment(trial, scratch).model_dump_json(), encoding="utf-8")
+            weights_read = digests(told)
+            assignment.write_text(self.assignment(told, scratch).model_dump_json(), encoding="utf-8")
             log.unlink(missing_ok=True)
-            launched = launch(trial, self.doors[trial.backend].launcher, assignment)
+            launcher = trial.launcher or self.doors[trial.backend].launchers[0]
+            launched = launch(trial, launcher, assignment, rehearsal=rehearsal)
             ending = self.workers.run_contained(launched, log, trial.timeout_s)
         except OSError as error:
             raise StoreError(f"cannot run {trial.trial_id}: {error.strerror}: {error.filename}") from error
         duration_s = monotonic() - start
         records, malformed = read_ranks_or_none(scratch, trial.world_size)
         outcome = with_evidence("failed", malformed, ending, log) if malformed else judge(trial, ending, records, log)
+        if outcome.kind == "ok" and trial.save_weights is not None:
+            outcome = keep_weights(scratch / WEIGHTS_FILE, self.store.weights(trial.save_weights))
         shutil.rmtree(scratch, ignore_errors=True)
-        return self.result(trial, outcome, started_at, duration_s, records)
+        result = self.result(trial, outcome, started_at, duration_s, records)
+        settings = with_names(result.settings, trial, told)
+        return result.model_copy(update={"settings": settings, "weights_read": weights_read})
 
     def assignment(self, trial: Trial, scratch: Path) -> Assignment:
         """What the workers of a trial are told."""
-        weights = self.store.weights(trial.trial_id) if trial.save_weights else None
         return Assignment(
             trial=trial,
             plugin=self.doors[trial.backend].plugin,
             data=self.data[trial.data],
             scratch=str(scratch),
-            weights=None if weights is None else str(weights.resolve()),
+            weights=None if trial.save_weights is None else str(scratch / WEIGHTS_FILE),
         )
 
     def result(
@@ -142,6 +188,7 @@ class Run:
     ) -> TrialResult:
         """One record from what all ranks left; rank 0 speaks for what they share."""
         first = records[0] if records else None
+        saved = trial.save_weights if outcome.kind == "ok" else None
         return TrialResult(
             trial_id=trial.trial_id,
             trial=trial,
@@ -154,7 +201,8 @@ class Run:
             peak_memory_bytes=tuple(record.peak_memory_bytes for record in records),
             time_to_target_s=first.time_to_target_s if first else None,
             settings=first.settings if first else {},
-            weights=f"weights/{trial.trial_id}.safetensors" if trial.save_weights and outcome.kind == "ok" else None,
+            weights=None if saved is None else str(self.store.weights(saved).relative_to(self.store.folder)),
+            probe=first.probe if first else None,
             started_at=started_at,
             duration_s=duration_s,
             machine=self.machine,
@@ -162,6 +210,7 @@ class Run:
         )
 
 
-def runnable(left: Mapping[str, Task]) -> dict[str, Trial]:
-    """The trials among these that will be tried."""
-    return {trial_id: task.trial for trial_id, task in left.items() if task.declined is None}
+def runnable(left: Mapping[str, Task], rehearsed: Collection[str] = ()) -> dict[str, Trial]:
+    """The trials among these whose workers will run, by what they are given."""
+    work = {task.work.trial_id: task.trial for task in left.values() if task.declined is None}
+    return {trial_id: trial for trial_id, trial in work.items() if trial_id not in rehearsed}

@@ -2,11 +2,12 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from harness.schema.record import Record
-from harness.schema.trial import Device, OptionValue, Phase, Precision
+from harness.schema.trial import Device, Launcher, OptionValue, Phase, Precision
 
 OptionType = Literal["bool", "int", "float", "str"]
-Launcher = Literal["local", "torchrun"]
 
 
 class Option(Record):
@@ -32,11 +33,14 @@ class BackendInfo(Record):
     precisions: tuple[Precision, ...]
     devices: tuple[Device, ...] = ("cpu", "cuda")
     xla: bool = False
-    launcher: Launcher = "local"
+    launchers: tuple[Launcher, ...] = ("local",)
+    """What can start several ranks of it; the first does where a trial does not choose."""
     max_ranks: int | None = None
     distributions: tuple[str, ...] = ()
     """Names of installed distributions whose versions every result records, the framework's first."""
     options: tuple[Option, ...] = ()
+    rehearsal: dict[str, OptionValue] = Field(default_factory=dict)
+    """Values of options that make the model small, for `run --rehearse`."""
 
     def option(self, name: str) -> Option | None:
         """The option of that name, or None."""

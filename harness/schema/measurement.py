@@ -10,8 +10,9 @@ class Measurement(Record):
     """One rank's named raw series; warm-up values are recorded and kept apart.
 
     Names in use: latency_ms (one batch, device synchronised on both sides), step_ms (host time to hand out a step),
-    data_wait_ms (host time waiting for the next batch), loss (one value a step, others as loss_*), scoring_ms,
-    detections (number an image).
+    data_wait_ms (host time waiting for the next batch), loss (one value a step, others as loss_*), encode_ms,
+    scoring_ms, compile_ms (a step that compiled first, running included: values are of steps inside the timed window,
+    warmup_values of all others, such as those of the warm-up; absent where nothing compiled).
     """
 
     name: str
@@ -58,3 +59,21 @@ class Accuracy(Record):
     detections: int
     scorer: str
     after_steps: int | None = None
+
+
+class ProbedTensor(Record):
+    """A sample of one intermediate tensor, float32, NCHW whatever the framework's own order."""
+
+    name: str
+    shape: tuple[int, ...]
+    largest: float
+    """The largest absolute value of the whole tensor."""
+    values: tuple[float, ...]
+    """At most 256 elements of the flattened tensor, evenly spaced from the first to the last."""
+
+
+class Probe(Record):
+    """The intermediate tensors of the first batch of an eval trial, computed by rank 0 outside every window."""
+
+    image_ids: tuple[int, ...]
+    tensors: tuple[ProbedTensor, ...]

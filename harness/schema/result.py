@@ -1,11 +1,11 @@
 """What came back: the records that travel from worker to runner to store."""
 
-from datetime import datetime
-from typing import Literal, get_args
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from harness.schema.measurement import Accuracy, Measurement, Window
+from harness.schema.measurement import Accuracy, Measurement, Probe, Window
 from harness.schema.record import Record
 from harness.schema.system import Machine, Provenance
 from harness.schema.trial import Trial
@@ -42,7 +42,7 @@ class Assignment(Record):
     scratch: str
     """A folder that all ranks of this trial see; each writes rank<N>.json into it."""
     weights: str | None = None
-    """Where rank 0 leaves the trained weights."""
+    """Where rank 0 leaves the trained weights; the runner moves them into the store once all ranks are well."""
 
 
 class RankRecord(Record):
@@ -50,6 +50,7 @@ class RankRecord(Record):
 
     rank: int
     outcome: Outcome
+    ended_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     windows: tuple[Window, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
@@ -58,17 +59,28 @@ class RankRecord(Record):
     time_to_target_s: float | None = None
     settings: dict[str, str] = Field(default_factory=dict)
     """What the backend really used, in its own words: half type, kernels that ran, memory format."""
+    probe: Probe | None = None
+
+
+class Rehearsal(Record):
+    """What ran in the place of a trial that is only rehearsed."""
+
+    stand_in: Trial
+    run_for: str
+    """Id of the trial whose workers made the record: this one, or an earlier one that had the same stand-in."""
 
 
 class TrialResult(Record):
     """The record that the store keeps: one file, never edited.
 
-    History of schema_version: 1, first.
+    History of schema_version: 1, first. 2, weights are saved by name, those read are digested, launchers are chosen,
+    trials rehearsed; a record of 1 is read as one of 2 that saved its weights under its id.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     trial_id: str
     trial: Trial
+    rehearsal: Rehearsal | None = None
     matrix_name: str
     outcome: Outcome
     windows: tuple[Window, ...] = ()
@@ -80,7 +92,21 @@ class TrialResult(Record):
     time_to_target_s: float | None = None
     settings: dict[str, str] = Field(default_factory=dict)
     weights: str | None = None
+    """The trained weights that it left, as a path in the store."""
+    weights_read: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of each weights file that it was given, by the option that named it."""
+    probe: Probe | None = None
+    """Of rank 0."""
     started_at: datetime
     duration_s: float
     machine: Machine
     provenance: Provenance | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lifted(cls, data: Any) -> Any:
+        """A record of version 1 as one of version 2."""
+        if not isinstance(data, dict) or data.get("schema_version") != 1 or not isinstance(data.get("trial"), dict):
+            return data
+        saved = data.get("trial_id") if data["trial"].get("save_weights") else None
+        return data | {"schema_version": 2, "trial": data["trial"] | {"save_weights": saved}}

@@ -41,5 +41,8 @@ class Provenance(Record):
     """Environment variables that change how frameworks compute or communicate."""
     containment: str
     """How the worker's processes are held together: pid-namespace or session."""
+    framework: str | None = None
+    model: str | None = None
+    """As the backend describes itself; None in records of version 1."""
     data_fingerprints: dict[str, str]
     """SHA-256 of each annotation file, by the set's name in the matrix."""

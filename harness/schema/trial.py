@@ -1,9 +1,9 @@
 """What to run."""
 
 from hashlib import sha256
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
 
 from harness.schema.record import Record
 
@@ -11,7 +11,13 @@ Phase = Literal["train", "eval", "infer"]
 Precision = Literal["fp32", "tf32", "amp"]
 Device = Literal["cpu", "cuda"]
 Scorer = Literal["pycocotools", "hotcoco"]
+Launcher = Literal["local", "torchrun", "horovod"]
 OptionValue = bool | int | float | str | None
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What names a file or a folder of a store."""
+STORE_PREFIX = "store:"
+"""Before a name in an option's value: the weights that a trial left in the store under it."""
 
 
 class DataNames(Record):
@@ -36,6 +42,7 @@ class Trial(Record):
     device: Device = "cpu"
     gpus: PositiveInt = Field(1, description="ranks on each node: GPUs, or CPU processes where device is cpu")
     nodes: PositiveInt = 1
+    launcher: Launcher | None = Field(None, description="what starts several ranks; null: the backend's first")
     batch_size_per_gpu: PositiveInt = 1
     precision: Precision = "fp32"
     xla: bool = False
@@ -51,8 +58,12 @@ class Trial(Record):
         None, description="train phase: score so often, outside the window"
     )
     target: Target | None = Field(None, description="train phase: stop at this quality")
-    save_weights: bool = Field(False, description="train phase: leave the trained weights in the store")
+    save_weights: Annotated[str, StringConstraints(pattern=NAME)] | None = Field(
+        None, description="train phase: leave the trained weights in the store under this name"
+    )
+    probe: bool = Field(False, description="eval phase: sample the intermediate tensors of the first batch")
     scorer: Scorer = "pycocotools"
+    rehearsal: bool = Field(False, description="a small stand-in runs in its place, whose numbers measure nothing")
     timeout_s: PositiveFloat = 3600.0
     options: dict[str, OptionValue] = Field(default_factory=dict, description="the backend's own options")
 
@@ -66,6 +77,23 @@ class Trial(Record):
         """Images of one forward pass, all ranks together."""
         return self.batch_size_per_gpu * self.world_size
 
+    @property
+    def size(self) -> str:
+        """Ranks, images and arithmetic in words."""
+        ranks = f"{self.world_size} {self.device} rank{'' if self.world_size == 1 else 's'}"
+        images = f"{self.batch_size_per_gpu} image{'' if self.batch_size_per_gpu == 1 else 's'}"
+        pixels = "" if self.image_size is None else f" of {self.image_size} px"
+        return f"{ranks} × {images}{pixels}, {self.precision}{', XLA' if self.xla else ''}"
+
+    def weights_read(self) -> dict[str, str]:
+        """The names of weights in the store that options ask for, by option."""
+        given = {option: value for option, value in self.options.items() if isinstance(value, str)}
+        return {
+            option: value.removeprefix(STORE_PREFIX)
+            for option, value in given.items()
+            if value.startswith(STORE_PREFIX)
+        }
+
     def identity(self) -> str:
         """All that decides a result, as text; how long one is willing to wait for it does not."""
         return self.model_dump_json(exclude={"timeout_s"})
@@ -75,8 +103,8 @@ class Trial(Record):
         """A name that a person can read and that no other trial has; it names the file of the result."""
         digest = sha256(self.identity().encode()).hexdigest()[:10]
         ranks = f"{self.nodes}x{self.gpus}" if self.nodes > 1 else f"{self.gpus}"
-        xla = "-xla" if self.xla else ""
+        marks = ("-xla" if self.xla else "") + ("-rehearsal" if self.rehearsal else "")
         return (
             f"{self.backend}-{self.phase}-{self.device}{ranks}-b{self.batch_size_per_gpu}"
-            f"-{self.precision}{xla}-r{self.repeat}-{digest}"
+            f"-{self.precision}{marks}-r{self.repeat}-{digest}"
         )

@@ -6,7 +6,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from harness.hookspecs import Batch, Context, InferenceWork
-from harness.measure.steps import Stretch, repeat, require_drained
+from harness.measure.steps import Stretch, repeat, require_drained, time_step
 from harness.schema.measurement import Accuracy
 from harness.schema.trial import Scorer
 from harness.units import ns_to_ms
@@ -58,7 +58,7 @@ class Judge:
         start = asked = perf_counter_ns()
         for batch in work.batches():
             self.stretch.wait_ns.append(perf_counter_ns() - asked)
-            output = self.time_step(work, batch)
+            output = self.take_step(work, batch)
             encoded, ids, masked = self.encode(work, output)
             results += encoded
             image_ids += ids
@@ -67,15 +67,16 @@ class Judge:
         self.stretch.elapsed_ns += perf_counter_ns() - start
         return results, image_ids, with_masks
 
-    def time_step(self, work: InferenceWork, batch: Batch) -> Any:
-        """One synchronised step."""
-        start = perf_counter_ns()
-        output = work.step(batch)
-        work.synchronize()
-        elapsed_ns = perf_counter_ns() - start
+    def take_step(self, work: InferenceWork, batch: Batch) -> Any:
+        """One synchronised step; one that compiles is no latency."""
+        compiles = work.compiles(batch)
+        output, elapsed_ns = time_step(work, batch)
         if not self.latencies_ms:
             require_drained(work, output, elapsed_ns, partial(repeat, work, batch, 1))
-        self.latencies_ms.append(ns_to_ms(elapsed_ns))
+        if compiles:
+            self.stretch.compile_ns.append(elapsed_ns)
+        else:
+            self.latencies_ms.append(ns_to_ms(elapsed_ns))
         self.stretch.step_ns.append(elapsed_ns)
         self.stretch.images += batch.images
         return output

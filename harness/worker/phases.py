@@ -1,6 +1,6 @@
 """What the host does with a backend's work in each phase."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from math import isfinite
@@ -10,8 +10,9 @@ from typing import Any
 
 from harness.errors import DivergedError
 from harness.hookspecs import Context, InferenceWork, TrainWork, Work
-from harness.measure.steps import Stretch, run_window, time_latency
-from harness.schema.measurement import Accuracy, Measurement, Window
+from harness.measure.machine import peak_memory_bytes
+from harness.measure.steps import Stretch, compile_ahead, run_window, time_latency
+from harness.schema.measurement import Accuracy, Measurement, Probe, Window
 from harness.schema.trial import Target, Trial
 from harness.units import Unit, ns_to_ms, ns_to_s
 from harness.worker.judge import Judge
@@ -27,6 +28,9 @@ class PhaseRecord:
     accuracy: list[Accuracy] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     time_to_target_s: float | None = None
+    probe: Probe | None = None
+    peak_memory_bytes: int | None = None
+    """Where it was read before the end."""
 
     def add(self, name: str, unit: Unit, values: Sequence[float], warmup_values: Sequence[float] = ()) -> None:
         """Record one raw series of this rank."""
@@ -50,6 +54,13 @@ class PhaseRecord:
         waits = chain.from_iterable(stretch.wait_ns for stretch in timed)
         self.add("step_ms", "ms", list(map(ns_to_ms, steps)), list(map(ns_to_ms, warmup.step_ns)))
         self.add("data_wait_ms", "ms", list(map(ns_to_ms, waits)), list(map(ns_to_ms, warmup.wait_ns)))
+
+    def add_compiling(self, timed: Iterable[Stretch], outside: Iterable[Stretch]) -> None:
+        """Record the steps that compiled first, if any did: those of the timed window, and those outside it."""
+        inside_ns = [step_ns for stretch in timed for step_ns in stretch.compile_ns]
+        outside_ns = [step_ns for stretch in outside for step_ns in stretch.compile_ns]
+        if inside_ns or outside_ns:
+            self.add("compile_ms", "ms", list(map(ns_to_ms, inside_ns)), list(map(ns_to_ms, outside_ns)))
 
 
 def run_train(work: TrainWork, trial: Trial, record: PhaseRecord, scratch: Path, context: Context) -> None:
@@ -76,6 +87,7 @@ def run_train(work: TrainWork, trial: Trial, record: PhaseRecord, scratch: Path,
                 record.time_to_target_s = ns_to_s(perf_counter_ns() - start)
                 break
     record.add_window(warmup, timed)
+    record.add_compiling(timed, [warmup, judge.stretch])
     record_losses(work, record, warmup.outputs, [output for stretch in timed for output in stretch.outputs])
 
 
@@ -125,25 +137,35 @@ def run_infer(work: InferenceWork, trial: Trial, record: PhaseRecord, scratch: P
     warmup = run_window(work, batches, trial.warmup_steps, training=False)
     timed = run_window(work, batches, trial.timed_steps, training=False)
     record.add_window(warmup, [timed])
-    record.add("latency_ms", "ms", time_latency(work, batches, trial.timed_steps))
+    latency = time_latency(work, batches, trial.timed_steps)
+    record.add("latency_ms", "ms", list(map(ns_to_ms, latency.step_ns)))
+    record.add_compiling([timed], [warmup, latency])
 
 
 def run_eval(work: InferenceWork, trial: Trial, record: PhaseRecord, scratch: Path, context: Context) -> None:
     """Warm up on the first batches, pass once over the set, score it.
 
-    The window of this phase is the whole pass: loading, steps, masks pasted and encoded. Scoring is timed apart.
+    The window of this phase is the whole pass: loading, steps, masks pasted and encoded. Scoring is timed apart. Where
+    the warm-up compiled, it goes on with the first batch of every other shape of the set, which the pass will meet.
     """
     judge = Judge(scratch, context, trial.scorer)
     ahead = list(islice(work.batches(), trial.warmup_steps))
     warmup = run_window(work, iter(ahead), len(ahead), training=False)
     for output in warmup.outputs:
         judge.encode(work, output)
+    shapes = compile_ahead(work) if warmup.compile_ns else Stretch()
     record.accuracy.append(judge.score(work, after_steps=None))
     record.add_window(warmup, [judge.stretch])
+    record.add_compiling([judge.stretch], [warmup, shapes])
     record.add("latency_ms", "ms", judge.latencies_ms)
     record.add("encode_ms", "ms", judge.encodings_ms)
     if context.rank == 0:
         record.add("scoring_ms", "ms", [judge.scoring_ms])
+    if trial.probe and context.rank == 0:
+        from harness.worker.probing import take_probe  # noqa: PLC0415 - a trial that probes nothing loads no numpy
+
+        record.peak_memory_bytes = peak_memory_bytes()  # what a probe holds is no part of the phase
+        record.probe = take_probe(work, work.batches())
 
 
 PHASES: dict[str, Callable[[Any, Trial, PhaseRecord, Path, Context], None]] = {

@@ -30,9 +30,10 @@ def run_trial(assignment: Assignment, context: Context) -> RankRecord:
         measurements=tuple(record.measurements),
         accuracy=tuple(record.accuracy),
         device_name=record.settings.pop("device", None),
-        peak_memory_bytes=peak_memory_bytes(),
+        peak_memory_bytes=record.peak_memory_bytes or peak_memory_bytes(),
         time_to_target_s=record.time_to_target_s,
         settings=record.settings,
+        probe=record.probe,
     )
 
 

@@ -12,9 +12,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.api import BackendInfo, Batch, Context, Detections, Option, Trial, UnsupportedTrialError, hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FAULTS = (
     *("none", "declines", "none_returned", "raises", "memory", "nan", "exits", "killed"),
@@ -36,6 +40,9 @@ def harness_describe() -> BackendInfo:
         distributions=("demo-backend",),
         options=(
             Option(name="step_ms", type="float", default=0.0, minimum=0, help="device time of a step"),
+            Option(name="compile_ms", type="float", default=0.0, minimum=0, help="host time to compile a shape"),
+            Option(name="shape_steps", type="int", default=0, help="a new shape after so many batches; 0: one for all"),
+            Option(name="weights", type="str", default="none", help="none, or a file that another trial saved"),
             Option(name="synchronizes", type="bool", default=True, help="false: synchronize() does not wait"),
             Option(name="fault", type="str", default="none", choices=FAULTS, help="how the trial goes wrong"),
         ),
@@ -52,6 +59,11 @@ class Work:
         self.steps = 0
         self.step_s = float(trial.options.get("step_ms") or 0.0) / 1000
         self.fault = trial.options.get("fault", "none")
+        self.compile_s = float(trial.options.get("compile_ms") or 0.0) / 1000
+        self.shape_steps = int(trial.options.get("shape_steps") or 0)
+        self.shapes: set[int] = set()
+        weights = str(trial.options.get("weights", "none"))
+        self.weights = b"random" if weights == "none" else Path(weights).read_bytes()
 
     def batches(self) -> Iterator[Batch]:
         if self.trial.phase == "eval":
@@ -60,7 +72,7 @@ class Work:
         for number in itertools.count():
             if self.fault == "ends" and number == 2:
                 return
-            yield Batch(images=self.trial.batch_size_per_gpu, payload=None)
+            yield Batch(images=self.trial.batch_size_per_gpu, payload=[number])
 
     def shard(self) -> Iterator[Batch]:
         from harness.data import open_dataset
@@ -72,7 +84,16 @@ class Work:
             positions = list(mine[start : start + size])
             yield Batch(images=len(positions), payload=positions)
 
+    def shape(self, batch: Batch) -> int:
+        return batch.payload[0] // self.shape_steps if self.shape_steps else 0
+
+    def compiles(self, batch: Batch) -> bool:
+        return self.compile_s > 0 and self.shape(batch) not in self.shapes
+
     def step(self, batch: Batch) -> Any:
+        if self.compiles(batch):
+            time.sleep(self.compile_s)
+            self.shapes.add(self.shape(batch))
         self.steps += 1
         if self.steps == 2:
             go_wrong(self.fault)
@@ -110,14 +131,20 @@ class Work:
             labels_N=found.labels_N[wanted],
         )
 
+    def probe(self, batch: Batch) -> "Mapping[str, NDArray[np.float32]]":
+        import numpy as np
+
+        ramp = np.arange(len(batch.payload) * 2 * 30 * 40, dtype=np.float32).reshape(-1, 2, 30, 40)
+        return {"C2": ramp * float(len(self.weights)), "box_logits": np.full((3, 5), -0.5, np.float32)}
+
     def evaluation(self) -> "Work":
         return Work(self.trial.model_copy(update={"phase": "eval"}), self.context)
 
     def save(self, path: Path) -> None:
-        path.write_bytes(b"demo")
+        path.write_bytes(b"learnt")
 
     def settings(self) -> Mapping[str, str]:
-        return {"device": "fake clock"}
+        return {"device": "fake clock", "weights": str(self.trial.options.get("weights", "none"))}
 
     def close(self) -> None:
         self.busy_until = 0.0

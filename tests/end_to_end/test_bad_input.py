@@ -13,6 +13,11 @@ WRONG = [
     ("batch_size_per_gpu: [1, 2, 4]", "batch_size_per_gpu: []", "batch_size_per_gpu"),
     ("step_ms: 2.0", "step_sm: 2.0", "did you mean step_ms"),
     ("step_ms: 2.0", "step_ms: soon", "step_ms"),
+    (
+        "step_ms: 2.0}",
+        "step_ms: 2.0}\n    weights: store:smal",
+        "weights is 'store:smal'; no earlier trial saves that name",
+    ),
     ("backend: demo", "backend: dmeo", "demo"),
     ("name: small", "name: small\nname: twice", "name"),
     ("name: small", "name: [", "small.yaml"),

@@ -3,6 +3,7 @@
 import pytest
 from matrix_texts import BOX, POLE, machine, plan_of
 
+from harness.matrix import feasible
 from harness.matrix.feasible import device_for, why_not
 from harness.matrix.model import Requires
 from harness.schema.trial import Trial
@@ -72,6 +73,11 @@ def test_what_a_machine_cannot_do(here, fields, expected):
         ({"device": "cuda"}, "pole does not run on cuda; it runs on cpu"),
         ({"device": "cpu", "precision": "amp"}, "pole has no precision amp; it has fp32"),
         ({"device": "cpu", "xla": True}, "pole does not compile with XLA"),
+        (
+            {"device": "cpu", "launcher": "horovod"},
+            "pole has no launcher horovod; it has local",
+        ),
+        ({"device": "cpu", "launcher": "local"}, None),
         ({"device": "cpu"}, None),
     ],
 )
@@ -159,3 +165,20 @@ def test_without_a_word_about_devices_ranks_are_gpus():
     (point,) = plan_of("name: m\ntrials:\n  - {backend: box, phase: infer}\n").points
 
     assert (point.trial.device, point.unsupported) == ("cuda", f"needs 1 GPU; {NO_GPU}")
+
+
+@pytest.mark.parametrize(("fields", "missing"), [({"gpus": 2}, True), ({"gpus": 1}, False)])
+def test_ranks_of_horovod_need_horovod(monkeypatch, fields, missing):
+    """Several ranks cannot be started by it where it is not installed, and the reason says so; one rank can."""
+    monkeypatch.setattr(feasible, "_installed", {}.get)
+    info = BOX.model_copy(update={"launchers": ("horovod",)})
+    expected = "the launcher horovod needs Horovod, which is not installed; `make horovod` builds it"
+    assert reason(machine(2), info, **fields) == (expected if missing else None)
+
+
+def test_horovod_is_asked_for_only_where_it_is_chosen(monkeypatch):
+    """Another launcher of the same backend does without it."""
+    monkeypatch.setattr(feasible, "_installed", {}.get)
+    info = BOX.model_copy(update={"launchers": ("torchrun", "horovod")})
+    assert reason(machine(2), info, gpus=2) is None
+    assert "make horovod" in reason(machine(2), info, gpus=2, launcher="horovod")

@@ -34,7 +34,7 @@ def test_phases_rows_and_axes_are_crossed_in_the_order_of_the_file():
     """The phase varies slowest, then the rows of zip, then the axes, the last fastest."""
     points = [
         (trial.phase, trial.precision, trial.batch_size_per_gpu, trial.gpus, trial.options["flavour"])
-        for trial, _, _ in plan_of(CROSSED).points
+        for trial, *_ in plan_of(CROSSED).points
     ]
 
     assert points == [
@@ -272,7 +272,7 @@ def test_settings_are_those_of_a_trial():
         assert setting.get_default() == field.get_default(), name
         if name != "target":  # its quality is checked more closely than a record's
             assert (setting.annotation, setting.metadata) == (field.annotation, field.metadata), name
-    own = {"backend", "phase", "device", "repeat", "data", "options"}
+    own = {"backend", "phase", "device", "repeat", "data", "options", "rehearsal"}
     assert set(Trial.model_fields) - own == set(Settings.model_fields) - {"repeats"}
     assert set(Axes.model_fields) == set(Zip.model_fields) < set(Settings.model_fields)
     assert set(Settings.model_fields) > TRAIN_ONLY

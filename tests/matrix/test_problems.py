@@ -12,8 +12,8 @@ from harness.matrix.plan import expand
 ONE = "name: m\ntrials:\n  - {backend: box, phase: infer}\n"
 SETTINGS = (
     "batch_size_per_gpu, evaluate, evaluate_every_steps, flavour, fused, gpus, gradient_accumulation_steps, "
-    "image_size, nodes, precision, rate, repeats, save_weights, scorer, seed, target, threads, timed_steps, timeout_s, "
-    "warmup_steps, xla"
+    "image_size, launcher, nodes, precision, probe, rate, repeats, save_weights, scorer, seed, target, threads, "
+    "timed_steps, timeout_s, warmup_steps, xla"
 )
 THREADS = "option threads takes a whole number of at least 1 (box)"
 PLAIN = "right would be one value: text, a number, true, false or null"
@@ -23,8 +23,8 @@ NO_AXIS = "is no axis; write it beside axes, one value for the block"
 NONE_OF = "5: exclude[0]: rule matches none of 2 points"
 FIELDS = (
     "backend, batch_size_per_gpu, device, evaluate, evaluate_every_steps, flavour, fused, gpus, "
-    "gradient_accumulation_steps, image_size, nodes, phase, precision, save_weights, scorer, seed, threads, "
-    "timed_steps, timeout_s, warmup_steps, xla"
+    "gradient_accumulation_steps, image_size, launcher, nodes, phase, precision, probe, rehearsal, save_weights, "
+    "scorer, seed, threads, timed_steps, timeout_s, warmup_steps, xla"
 )
 
 
@@ -218,7 +218,7 @@ def test_a_fault_inside_a_block(keys, rest):
     assert problem(block(keys)) == f"m.yaml:4:{rest}"
 
 
-@pytest.mark.parametrize("keys", ["save_weights: true", "rate: 0.1", "evaluate: true", "target: {bbox_ap: 0.1}"])
+@pytest.mark.parametrize("keys", ["save_weights: small", "rate: 0.1", "evaluate: true", "target: {bbox_ap: 0.1}"])
 def test_what_belongs_to_training_is_refused_where_nothing_trains(keys):
     """A setting or option of the train phase, fixed in a block without it, is an error."""
     name = keys.partition(":")[0]

@@ -1,5 +1,6 @@
 """The store keeps what it has, whatever happens."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -52,9 +53,26 @@ def test_an_unfinished_file_is_no_record(store: Store) -> None:
     assert store.load_all() == []
 
 
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_record_of_version_1_is_read(store: Store, saves: bool) -> None:
+    """It saved its weights under its id, or not at all."""
+    trial = demo_trial(phase="train")
+    old = json.loads(result_of(trial).model_dump_json())
+    for field in ("weights_read", "probe", "rehearsal"):
+        del old[field]
+    for field in ("probe", "launcher", "rehearsal"):
+        del old["trial"][field]
+    old["schema_version"] = 1
+    old["trial"]["save_weights"] = saves
+    (store.trials / f"{trial.trial_id}.json").write_text(json.dumps(old))
+    read = store.load(trial.trial_id)
+    assert read.trial.save_weights == (trial.trial_id if saves else None)
+    assert (read.schema_version, read.trial.options) == (2, trial.options)
+
+
 def test_a_broken_record_is_named(store: Store) -> None:
     """A file that is no record is named in one line."""
-    (store.trials / "odd.json").write_text('{"schema_version": 2}')
+    (store.trials / "odd.json").write_text('{"schema_version": 3}')
     with pytest.raises(StoreError, match=r"odd\.json is not a result of this version: schema_version") as caught:
         store.load_all()
     assert "\n" not in str(caught.value)

@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Run:
 def run_in(folder: Path) -> Run:
     """A run of the demo backend on made-up data."""
     data = {DataNames(): DataPaths(train="synthetic:32x24:6", val="synthetic:32x24:7")}
-    return Run("test", Store(folder), {"demo": Door("demo_backend", "local")}, data, MACHINE, {})
+    return Run("test", Store(folder), {"demo": Door("demo_backend", ("local",))}, data, MACHINE, {})
 
 
 def result(run: Run, trial: Trial) -> TrialResult:
@@ -167,14 +167,14 @@ def test_another_time_out_is_the_same_point(run: Run) -> None:
 
 def test_training_stops_at_its_target(run: Run) -> None:
     """Scored every two steps outside the window, stopped at the first that reaches it."""
-    wanted = {"evaluate_every_steps": 2, "timed_steps": 8, "target": {"bbox_ap": 0.5}, "save_weights": True}
+    wanted = {"evaluate_every_steps": 2, "timed_steps": 8, "target": {"bbox_ap": 0.5}, "save_weights": "small"}
     reached = result(run, demo_trial(phase="train", **wanted))
     assert reached.outcome.kind == "ok"
     assert [accuracy.after_steps for accuracy in reached.accuracy] == [3]
     assert reached.windows[0].steps == 2
     assert reached.time_to_target_s is not None
     assert reached.weights is not None
-    assert (run.store.folder / reached.weights).read_bytes() == b"demo"
+    assert (run.store.folder / reached.weights).read_bytes() == b"learnt"
 
 
 def test_nothing_is_left_behind(run: Run) -> None:

@@ -17,7 +17,7 @@ def test_workers_that_cannot_be_started_are_crashed_rows(tmp_path: Path, monkeyp
     """With the reason in the record; a trial afterwards, in an environment that works, is well."""
     (tmp_path / "pluggy.py").write_text("raise ImportError('this pluggy is broken')")
     data = {DataNames(): DataPaths(train="synthetic", val="synthetic")}
-    run = Run("test", Store(tmp_path / "store"), {"demo": Door("demo_backend", "local")}, data, MACHINE, {})
+    run = Run("test", Store(tmp_path / "store"), {"demo": Door("demo_backend", ("local",))}, data, MACHINE, {})
     first, second = demo_trial(seed=1), demo_trial(seed=2)
     with monkeypatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path))

@@ -8,10 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch_runs import confident, everything, opened, plain_convolutions, take, trial
 
-from backends.torch_impl.data import Frame
 from backends.torch_impl.maskrcnn.evaluate import InferenceOutput
 from backends.torch_impl.maskrcnn.targets import Prediction
-from harness.data import open_dataset
+from harness.data import Frame, open_dataset
 
 pytestmark = pytest.mark.torch
 

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from horovod.runner.common.util.hosts import HostInfo, get_host_assignments
 from torch_ranks import three_steps
 from torch_runs import everything, opened, trial, worst
 
-from backends.torch_impl.distributed import Ranks, group_timeout_s
+from backends.torch_impl.distributed import HorovodRanks, Ranks, group_timeout_s
 from harness.api import Context, UnsupportedTrialError
+from harness.runner.ranks import place
+from harness.runner.rendezvous import meeting_place, serving
 
 pytestmark = pytest.mark.torch
 TRAIN = "synthetic:64x64:24"
@@ -28,6 +31,27 @@ def ranks(tmp_path_factory, mini):
     command = [*launcher, str(SCRIPT), TRAIN, mini[1], str(folder)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=240)
     assert done.returncode == 0, done.stderr[:4000]
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+@pytest.fixture(scope="module")
+def by_horovod(tmp_path_factory, mini):
+    """What the same two ranks recorded when Horovod joined them."""
+    folder = tmp_path_factory.mktemp("horovod")
+    command = [sys.executable, str(SCRIPT), TRAIN, mini[1], str(folder)]
+    slots = get_host_assignments([HostInfo("localhost", 2)], 2)
+    with serving(slots) as port:
+        places = [place(rank, 2) | meeting_place(slots[rank], port) for rank in range(2)]
+        environments = [{name: str(value) for name, value in each.items()} for each in places]
+        logs = [(folder / f"{rank}.log").open("w+") for rank in range(2)]
+        started = [
+            subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", **each}, stdout=log, stderr=log)
+            for each, log in zip(environments, logs, strict=True)
+        ]
+        codes = [process.wait(240) for process in started]
+    for log in logs:
+        log.close()
+    assert codes == [0, 0], (folder / "0.log").read_text()[-4000:]
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 
@@ -65,6 +89,34 @@ def test_the_settings_name_the_process_group(ranks, alone):
     """Two CPU ranks talk through gloo, one through nothing."""
     assert ranks[0]["nvidia"]["settings"]["process_group"] == "gloo"
     assert alone["nvidia"]["settings"]["process_group"] == "none"
+
+
+@pytest.mark.parametrize("run", ["nvidia", "torchvision", "accumulated"])
+def test_horovod_does_what_torchrun_does(ranks, by_horovod, run):
+    """Losses, gradients and weights of each rank agree within 1e-6, and both ranks hold the same bits of weights."""
+    for one, other in zip(by_horovod, ranks, strict=True):
+        for first, second in zip(one[run]["losses"], other[run]["losses"], strict=True):
+            assert first == pytest.approx(dict(second), rel=1e-6)
+        assert worst(one[run]["gradients"], other[run]["gradients"]) < 1e-6
+        assert worst(one[run]["weights"], other[run]["weights"]) < 1e-6
+    assert worst(by_horovod[1][run]["weights"], by_horovod[0][run]["weights"]) == 0
+
+
+def test_horovod_brings_batch_statistics_together(by_horovod):
+    """As under torchrun, an evaluation first sets the statistics of both ranks to their mean."""
+    first, second = (part["batch_norm"] for part in by_horovod)
+    floats = {name: value for name, value in first["after"].items() if value.is_floating_point()}
+    assert any(not torch.equal(first["before"][name], second["before"][name]) for name in floats)
+    assert all(torch.equal(value, second["after"][name]) for name, value in floats.items())
+    assert by_horovod[0]["nvidia"]["settings"]["process_group"] == "horovod gloo"
+
+
+def test_without_horovods_launcher_the_missing_environment_is_named(monkeypatch):
+    """Several ranks that nobody starts by Horovod are unsupported, with the variables that are not there."""
+    monkeypatch.delenv("HOROVOD_RANK", raising=False)
+    ranks = HorovodRanks(Context(0, 0, 2, "", ""), torch.device("cpu"))
+    with pytest.raises(UnsupportedTrialError, match="launcher horovod; unset: HOROVOD_RANK, HOROVOD_SIZE"):
+        ranks.connect()
 
 
 def test_evaluation_brings_batch_statistics_together(ranks):

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from backends.torch_impl.data import Frame, inverse
+from backends.torch_impl.data import inverse
 from backends.torch_impl.device import memory_errors, synchronize
 from backends.torch_impl.maskrcnn.inputs import feed_of
 from backends.torch_impl.maskrcnn.session import Session, open_session
 from backends.torch_impl.maskrcnn.targets import Prediction
 from harness.api import Batch, Context, Detections, Trial
-from harness.data import open_dataset
+from harness.data import Frame, open_dataset, probe_boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class Inference:
         self.batches = batches
         self._session = session
         self._category_ids = inverse(session.classes, session.config.num_classes)
+
+    def compiles(self, batch: Batch) -> bool:  # noqa: ARG002  the seam's signature
+        """Never: torch runs eagerly."""
+        return False
 
     def step(self, batch: Batch) -> InferenceOutput:
         """Detect in one batch; detections stay on the device."""
@@ -80,6 +86,15 @@ class Inference:
             labels_N=self._category_ids[prediction.labels_N.cpu()].numpy(),
             masks_NHW=masks_NHW.cpu().numpy(),
         )
+
+    def probe(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
+        """Intermediate tensors of one batch; the second stage's on `probe_boxes` of each image's valid area."""
+        session, inputs = self._session, batch.payload
+        boxes = [torch.from_numpy(probe_boxes(*size)).to(session.device) for size in inputs.sizes_B2.tolist()]
+        session.model.eval()
+        with memory_errors(), torch.inference_mode(), session.precision.autocast():
+            tensors = session.model.intermediates(inputs.images_BHW3.to(session.device), inputs.sizes_B2, boxes)
+            return {name: tensor.float().cpu().contiguous().numpy() for name, tensor in tensors.items()}
 
     def settings(self) -> Mapping[str, str]:
         """What really runs."""

@@ -182,6 +182,34 @@ class MaskRCNN(nn.Module):
         logits_RSS = self.roi_heads.mask_predictor.of_class(hidden, labels_R)
         return torch.split(logits_RSS.sigmoid(), [len(labels_N) for _, _, labels_N in found])
 
+    @torch.no_grad()
+    def intermediates(self, images_BHW3: Tensor, sizes_B2: Tensor, boxes: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What the layers compute on the way, by name: both stages, the second on given boxes instead of proposals.
+
+        Args:
+            images_BHW3: uint8 [B, H, W, 3], RGB.
+            sizes_B2: height and width of each image's valid area, int64 [B, 2].
+            boxes: of each image, [R_image, 4].
+
+        Returns:
+            C2..C5 and P2..P6, [B, C, H, W]; rpn_objectness_0..4, [B, A, H, W]; rpn_deltas_0..4, [B, 4A, H, W];
+            box_logits, [R, K]; box_deltas, [R, 4K]; mask_logits, [R, K, S, S].
+        """
+        stages = self.backbone.body(self.normalize(images_BHW3, sizes_B2))
+        pyramid = list(self.backbone.fpn(stages).values())
+        head = self.rpn.head
+        hidden = [head.conv(feature) for feature in pyramid]
+        logits_RK, deltas_RK4 = self.box_outputs(pyramid, boxes)
+        return {
+            **{f"C{level}": tensor for level, tensor in enumerate(stages.values(), start=2)},
+            **{f"P{level}": tensor for level, tensor in enumerate(pyramid, start=2)},
+            **{f"rpn_objectness_{level}": head.cls_logits(x) for level, x in enumerate(hidden)},
+            **{f"rpn_deltas_{level}": head.bbox_pred(x) for level, x in enumerate(hidden)},
+            "box_logits": logits_RK,
+            "box_deltas": deltas_RK4.flatten(1),
+            "mask_logits": self.mask_outputs(pyramid, boxes),
+        }
+
     def paste(self, masks_NSS: Tensor, boxes_N4: Tensor, height: int, width: int) -> Tensor:
         """Masks over their boxes in an image of that size, bool [N, height, width]; boxes in the image's frame."""
         with _float32(masks_NSS.device):

@@ -11,9 +11,17 @@ INFO = BackendInfo(
     precisions=("fp32", "tf32", "amp"),
     devices=("cpu", "cuda"),
     xla=False,
-    launcher="torchrun",
+    launchers=("torchrun", "horovod"),
     distributions=("torch", "torchvision", "numpy", "simplejpeg", "opencv-python-headless"),
     options=OPTIONS,
+    rehearsal={
+        "backbone": "resnet10",
+        "fpn_channels": 16,
+        "rois_per_image": 16,
+        "weights": "random",
+        "weights_part": "model",
+        "loader_threads": 1,
+    },
 )
 
 

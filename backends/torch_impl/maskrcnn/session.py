@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from backends.torch_impl.data import label_map
 from backends.torch_impl.device import device_name, device_of, memory_errors
-from backends.torch_impl.distributed import Ranks
+from backends.torch_impl.distributed import Ranks, ranks_of
 from backends.torch_impl.maskrcnn.config import MaskRCNNConfig
 from backends.torch_impl.maskrcnn.model import MaskRCNN
 from backends.torch_impl.maskrcnn.options import RANDOM, Options, options_of
 from backends.torch_impl.maskrcnn.weights import load_weights
 from backends.torch_impl.precision import Precision, set_precision
 from harness.api import Context, Trial, UnsupportedTrialError
+from harness.data import label_map
 
 PUBLISHED_SIDES = (800, 1333)
 """Shorter side, and what the longer side may reach; another `image_size` keeps their ratio."""
@@ -74,7 +74,7 @@ def open_session(trial: Trial, context: Context, category_ids: Sequence[int]) ->
     config = config_of(trial, options, 1 + max(classes.values(), default=1))
     with memory_errors():
         model = _build(trial, options, config).to(device)
-    return Session(trial, context, options, device, precision, Ranks(context, device), config, model, classes)
+    return Session(trial, context, options, device, precision, ranks_of(trial, context, device), config, model, classes)
 
 
 def config_of(trial: Trial, options: Options, num_classes: int) -> MaskRCNNConfig:

@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from backends.torch_impl.device import memory_errors, synchronize
@@ -15,6 +14,7 @@ from backends.torch_impl.maskrcnn.inputs import TrainInputs, feed_of, target_rul
 from backends.torch_impl.maskrcnn.matching import Sampler
 from backends.torch_impl.maskrcnn.options import Options
 from backends.torch_impl.maskrcnn.session import Session, open_session
+from backends.torch_impl.maskrcnn.weights import save_weights
 from backends.torch_impl.solver import LR_PER_IMAGE, Schedule, Solver, SolverConfig, parse_steps, published_recipe
 from harness.api import Batch, Context, Trial, UnsupportedTrialError
 from harness.data import Dataset, open_dataset
@@ -48,6 +48,10 @@ class Train:
         """Batches of one update each, without end."""
         return self._feed.train_batches(target_rules(self._session), self._session.trial.seed)
 
+    def compiles(self, batch: Batch) -> bool:  # noqa: ARG002  the seam's signature
+        """Never: torch runs eagerly."""
+        return False
+
     def step(self, batch: Batch) -> Losses:
         """One update; returns the losses, still on the device, and waits for nothing that the model does not wait for.
 
@@ -61,6 +65,7 @@ class Train:
             *first, last = micro_batches
             losses = [self._backward(inputs, len(micro_batches), last=False) for inputs in first]
             losses.append(self._backward(last, len(micro_batches), last=True))
+            self._session.ranks.mean_gradients(self._session.model)
             self._scaler.step(self._solver.optimizer)
             self._scaler.update()
             self._solver.optimizer.zero_grad(set_to_none=True)
@@ -68,7 +73,7 @@ class Train:
             return losses[0] if not first else {name: _mean([part[name] for part in losses]) for name in losses[0]}
 
     def _backward(self, inputs: TrainInputs, parts: int, *, last: bool) -> Losses:
-        """Add a micro-batch's gradients; the ranks average theirs once an update, in the last one's backward pass."""
+        """Add a micro-batch's gradients; the ranks average theirs once an update, in or after the last one's pass."""
         session = self._session
         sampler = Sampler(session.trial.seed, self._updates)
         with nullcontext() if last else session.ranks.without_sync(self._module):
@@ -122,8 +127,7 @@ class Train:
 
     def save(self, path: Path) -> None:
         """Write the weights as they now are, as safetensors with torchvision's names."""
-        state = self._session.model.state_dict()
-        save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, path)
+        save_weights(self._session.model, path)
 
     def close(self) -> None:
         """Leave the process group; loader threads end with the batches that they serve."""
