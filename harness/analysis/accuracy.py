@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from harness.analysis.metrics import ap, last_accuracy, pooled, scoring_s, spread, throughput
+from harness.analysis.metrics import ap, compiling, last_accuracy, pooled, scoring_s, spread, throughput
 from harness.analysis.performance import throughputs
 from harness.analysis.points import Group, points
 from harness.analysis.rows import EvaluationRow, Point, Quality, StabilityRow, TrainingAccuracyRow
@@ -48,6 +48,7 @@ def evaluation_row(group: Group, point: Point) -> EvaluationRow:
         images=scorings[0].images if scorings else None,
         detections=scorings[0].detections if scorings else None,
         throughput_images_per_s=throughputs(group),
+        compiling=compiling(group.ok),
         scoring_s=spent.median if spent else None,
         scorer=", ".join(sorted({scoring.scorer for scoring in scorings})) or None,
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from harness.analysis.accuracy import PHASES
+from harness.analysis.metrics import compiling, compiling_note
 from harness.analysis.points import Group, machine_label, points
 from harness.analysis.rows import Fact, FactGroup, OutcomeRow, Point, Summary
 from harness.schema.result import OutcomeKind, TrialResult
@@ -28,6 +29,7 @@ def outcomes(group: Group, point: Point) -> list[OutcomeRow]:
             point=point,
             kind=kind,
             reason=reason,
+            note=compiling_note(compiling(members)) if kind == "ok" else None,
             trials=len(members),
             duration_s=sum(member.duration_s for member in members),
             trial_ids=tuple(member.trial_id for member in members),
@@ -120,5 +122,6 @@ def summary(results: Sequence[TrialResult], provenance: Sequence[Fact]) -> Summa
         outcomes=dict(Counter(result.outcome.kind for result in results)),
         duration_s=sum(result.duration_s for result in results),
         mixed=tuple(fact.name for fact in provenance if fact.mixed),
+        rehearsed=sum(result.trial.rehearsal for result in results),
         fake_devices=tuple(sorted({name for name in names if name.startswith(FAKE_PREFIX)})),
     )

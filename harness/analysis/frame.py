@@ -4,7 +4,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from harness.analysis.accuracy import quality
-from harness.analysis.metrics import data_wait_share, last_accuracy, peak_memory, pooled, scoring_s, throughput
+from harness.analysis.metrics import (
+    compile_s,
+    compiled_in_window,
+    data_wait_share,
+    last_accuracy,
+    peak_memory,
+    pooled,
+    scoring_s,
+    throughput,
+)
 from harness.analysis.performance import PERCENTILES, latency
 from harness.schema.measurement import Accuracy
 from harness.schema.result import TrialResult
@@ -83,6 +92,8 @@ MEASURED = (
     "latency_samples_count",
     "latency_mean_ms",
     *(f"latency_p{p:g}_ms" for p in PERCENTILES),
+    "compile_s",
+    "compiled_timed_steps_count",
     "data_wait_fraction",
     "peak_memory_bytes",
     "scoring_s",
@@ -98,6 +109,8 @@ def measurements(result: TrialResult) -> Row:
     found = latency(pooled(result, "latency_ms"))
     known: Row = {
         "throughput_images_per_s": throughput(result),
+        "compile_s": compile_s(result),
+        "compiled_timed_steps_count": compiled_in_window(result)[0],
         "data_wait_fraction": data_wait_share(result),
         "peak_memory_bytes": peak_memory(result),
         "scoring_s": scoring_s(result),

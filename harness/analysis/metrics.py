@@ -1,9 +1,9 @@
 """Numbers of one trial, derived from its raw series; None where the record does not hold what it takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 
-from harness.analysis.rows import Spread
+from harness.analysis.rows import Compiling, Spread
 from harness.schema.measurement import Accuracy
 from harness.schema.result import TrialResult
 from harness.statistics.summary import summary
@@ -32,6 +32,46 @@ def data_wait_share(result: TrialResult) -> float | None:
     waits = pooled(result, "data_wait_ms")
     elapsed_s = sum(window.elapsed_s for window in result.windows)
     return sum(waits) / MS_PER_S / elapsed_s if waits and elapsed_s > 0 else None
+
+
+def compile_s(result: TrialResult) -> float | None:
+    """Seconds of all steps that compiled first, of the rank that spent most; None where nothing compiled."""
+    series = [each for each in result.measurements if each.name == "compile_ms"]
+    spent = by_rank((each.rank, each.values + each.warmup_values) for each in series)
+    return max(map(sum, spent), default=0.0) / MS_PER_S if series else None
+
+
+def compiled_in_window(result: TrialResult) -> tuple[int, float]:
+    """How many steps of the timed window compiled first, and their seconds, of the rank that spent most."""
+    series = [each for each in result.measurements if each.name == "compile_ms"]
+    inside = by_rank((each.rank, each.values) for each in series)
+    most = max(inside, key=sum, default=())
+    return len(most), sum(most) / MS_PER_S
+
+
+def by_rank(series: Iterable[tuple[int, tuple[float, ...]]]) -> list[tuple[float, ...]]:
+    """Values of one name, those of each rank together."""
+    found: dict[int, tuple[float, ...]] = {}
+    for rank, values in series:
+        found[rank] = found.get(rank, ()) + values
+    return list(found.values())
+
+
+def compiling(results: Sequence[TrialResult]) -> Compiling | None:
+    """What compiling took in the trials of a point."""
+    spent = spread([compile_s(result) for result in results])
+    if spent is None:
+        return None
+    steps, seconds = max(map(compiled_in_window, results))
+    return Compiling(spent_s=spent, window_steps=steps, window_s=seconds)
+
+
+def compiling_note(found: Compiling | None) -> str | None:
+    """What a throughput contains besides running."""
+    if found is None or not found.window_steps:
+        return None
+    steps = "1 step" if found.window_steps == 1 else f"{found.window_steps} steps"
+    return f"{steps} of the timed window compiled first, {found.window_s:.1f} s: the throughput contains compiling"
 
 
 def peak_memory(result: TrialResult) -> int | None:

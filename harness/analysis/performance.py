@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from harness.analysis.metrics import data_wait_share, peak_memory, pooled, spread, throughput
+from harness.analysis.metrics import compiling, data_wait_share, peak_memory, pooled, spread, throughput
 from harness.analysis.points import Group, points
 from harness.analysis.ratios import Comparisons
 from harness.analysis.rows import InferenceRow, Latency, Point, Spread, TrainingRow
@@ -27,7 +27,10 @@ def training_row(group: Group, point: Point, comparisons: Comparisons) -> Traini
         throughput_images_per_s=throughputs(group),
         speedup_vs_fp32=comparisons.speedup(group, "fp32"),
         speedup_vs_tf32=comparisons.speedup(group, "tf32"),
+        speedup_across_batch_sizes=comparisons.speedup_across_batch_sizes(group),
+        speedup_of_xla=comparisons.speedup_of_xla(group),
         scaling=comparisons.scaling(group),
+        compiling=compiling(group.ok),
         data_wait_share=waits.median if waits else None,
         peak_memory_bytes=peak(group),
     )
@@ -42,6 +45,10 @@ def inference_rows(results: Sequence[TrialResult]) -> tuple[InferenceRow, ...]:
             point=point,
             throughput_images_per_s=throughputs(group),
             speedup_vs_fp32=comparisons.speedup(group, "fp32"),
+            speedup_vs_tf32=comparisons.speedup(group, "tf32"),
+            speedup_across_batch_sizes=comparisons.speedup_across_batch_sizes(group),
+            speedup_of_xla=comparisons.speedup_of_xla(group),
+            compiling=compiling(group.ok),
             latency=latency([value for result in group.ok for value in pooled(result, "latency_ms")]),
             peak_memory_bytes=peak(group),
         )

@@ -13,7 +13,7 @@ from harness.schema.system import Machine
 from harness.schema.trial import Phase, Trial
 
 REPLICATION = frozenset({"seed", "repeat"})
-WITHOUT_EFFECT = frozenset({"timeout_s", "save_weights"})
+WITHOUT_EFFECT = frozenset({"timeout_s", "save_weights", "probe"})
 OF_TRAINING: dict[str, Any] = {"evaluate": True, "evaluate_every_steps": True, "target": True, "data": {"train"}}
 """Settings that other phases do not read."""
 NESTED = frozenset({"data.train", "data.val", "target.bbox_ap", "target.segm_ap"})
@@ -31,7 +31,7 @@ OWN_COLUMN = frozenset(
     }
 )
 
-IN_SUMMARY = frozenset({"matrix", "machine"})
+IN_SUMMARY = frozenset({"matrix", "machine", "rehearsal"})
 
 
 def machine_label(machine: Machine) -> str:
@@ -100,12 +100,25 @@ def as_text(value: Any) -> str:
 
 
 def group(results: Iterable[TrialResult], phase: Phase) -> tuple[Group, ...]:
-    """Put the trials of a phase into groups, in the order in which they first appear."""
+    """Put the trials of a phase into groups: those of one model together, of one backend together, then as they came.
+
+    Models, backends and groups stand in the order in which they first appear.
+    """
     found: dict[str, list[TrialResult]] = {}
+    order: dict[str, dict[str, None]] = {}
     for result in results:
+        order.setdefault(model_of(result), {}).setdefault(result.trial.backend)
         if result.trial.phase == phase:
             found.setdefault(json.dumps(identity(result), sort_keys=True), []).append(result)
-    return tuple(Group(tuple(members)) for members in found.values())
+    places = {name: place for place, name in enumerate(name for names in order.values() for name in names)}
+    groups = [Group(tuple(members)) for members in found.values()]
+    return tuple(sorted(groups, key=lambda each: places[each.trial.backend]))
+
+
+def model_of(result: TrialResult) -> str:
+    """The model of a trial's backend; one that does not tell is a model of its own."""
+    source = result.provenance
+    return source.model if source and source.model else result.trial.backend
 
 
 def varying(groups: Sequence[Group]) -> dict[str, frozenset[str]]:
@@ -149,6 +162,7 @@ def describe(each: Group, names: frozenset[str]) -> Point:
     devices = sorted({result.device_name for result in each.results if result.device_name})
     return Point(
         backend=trial.backend,
+        framework=next((source.framework for result in each.results if (source := result.provenance)), None),
         phase=trial.phase,
         device=trial.device,
         device_name=", ".join(devices) or None,
@@ -160,11 +174,22 @@ def describe(each: Group, names: frozenset[str]) -> Point:
         effective_batch_size=trial.global_batch_size * trial.gradient_accumulation_steps,
         precision=trial.precision,
         xla=trial.xla,
-        variant={name: each.settings[name] for name in sorted(names) if name in each.settings},
+        variant={name: each.settings[name] for name in sorted(names) if name in each.settings} | rehearsed(each),
         outcomes=dict(Counter(result.outcome.kind for result in each.results)),
         reason=next((result.outcome.reason for result in each.results if result.outcome.kind != "ok"), None),
         trial_ids=tuple(result.trial_id for result in each.results),
     )
+
+
+def rehearsed(each: Group) -> dict[str, str]:
+    """What marks a row as a rehearsal: what ran in its place, and for which other trial, where it ran for one."""
+    first = each.results[0]
+    if not first.trial.rehearsal:
+        return {}
+    if first.rehearsal is None:
+        return {"rehearsal": "nothing ran"}
+    shared = "" if first.rehearsal.run_for == first.trial_id else f", run for {first.rehearsal.run_for[-10:]}"
+    return {"rehearsal": f"{first.rehearsal.stand_in.size}{shared}"}
 
 
 def points(results: Iterable[TrialResult], phase: Phase) -> list[tuple[Group, Point]]:

@@ -37,6 +37,8 @@ class Ratio(Row):
     of: str
     to: str
     reason: str | None = None
+    caveat: str | None = None
+    """What else the two sides differ in: one of them compiled in its timed window."""
 
 
 class Scaling(Row):
@@ -54,10 +56,22 @@ class Latency(Row):
     percentiles_ms: tuple[Percentile, ...]
 
 
+class Compiling(Row):
+    """Steps that compiled first, running included; of each trial the rank that spent most."""
+
+    spent_s: Spread
+    """Of all steps that compiled, the warm-up's too."""
+    window_steps: int
+    """How many of them stand in the timed window, in the trial that has most: its throughput contains compiling."""
+    window_s: float
+    """Their time in that trial."""
+
+
 class Point(Row):
     """What a row is about: one point of a matrix, its repeats and seeds taken together."""
 
     backend: str
+    framework: str | None
     phase: Phase
     device: Device
     device_name: str | None
@@ -89,7 +103,12 @@ class TrainingRow(Row):
     throughput_images_per_s: Spread | None
     speedup_vs_fp32: Ratio
     speedup_vs_tf32: Ratio
+    speedup_across_batch_sizes: Ratio | None
+    """Over tf32, else fp32, at the one other batch size that it ran at; None where equal ones can be compared."""
+    speedup_of_xla: Ratio
     scaling: Scaling
+    compiling: Compiling | None
+    """None where nothing compiled."""
     data_wait_share: float | None
     """Fraction of the timed window in which ranks waited for their next batch."""
     peak_memory_bytes: int | None
@@ -102,6 +121,12 @@ class InferenceRow(Row):
     point: Point
     throughput_images_per_s: Spread | None
     speedup_vs_fp32: Ratio
+    speedup_vs_tf32: Ratio
+    speedup_across_batch_sizes: Ratio | None
+    """As in training."""
+    speedup_of_xla: Ratio
+    compiling: Compiling | None
+    """None where nothing compiled."""
     latency: Latency | None
     peak_memory_bytes: int | None
 
@@ -123,9 +148,52 @@ class EvaluationRow(Row):
     images: int | None
     detections: int | None
     throughput_images_per_s: Spread | None
+    compiling: Compiling | None
+    """None where nothing compiled."""
     scoring_s: float | None
     """Median of the trials."""
     scorer: str | None
+
+
+class QualityPair(Row):
+    """COCO numbers of one kind from two backends, fractions."""
+
+    kind: Literal["bbox", "segm"]
+    reference_ap: float | None
+    ap: float | None
+    largest_difference: float | None
+    """Of the twelve numbers of this kind that both sides have."""
+
+
+class TensorDifference(Row):
+    """The largest difference between sampled elements of two backends' intermediate tensors.
+
+    Each difference is relative to the absolute maximum of its tensor in the reference. The sample is at most 256 evenly
+    spaced elements of each tensor of the first batch, and the tensors' absolute maxima.
+    """
+
+    value: float | None
+    tensor: str | None
+    """Where it is."""
+    tensors: int
+    values: int
+    """How many elements of how many tensors were compared."""
+    left_out: tuple[str, ...]
+    """Tensors of either side that were not compared, each with the reason."""
+    reason: str | None = None
+    """Why nothing was compared."""
+
+
+class FrameworkRow(Row):
+    """One weights file evaluated by two backends on the same val set at the same size, flavour and precision."""
+
+    reference: Point
+    point: Point
+    weights: str
+    weights_sha256: str
+    images: int
+    quality: tuple[QualityPair, ...]
+    difference: TensorDifference
 
 
 class TrainingAccuracyRow(Row):
@@ -158,6 +226,8 @@ class OutcomeRow(Row):
     point: Point
     kind: OutcomeKind
     reason: str | None
+    note: str | None
+    """What a reader of its numbers must know."""
     trials: int
     duration_s: float
     trial_ids: tuple[str, ...]
@@ -188,6 +258,8 @@ class Summary(Row):
     """Of all trials together, start-up included."""
     mixed: tuple[str, ...]
     """Circumstances that differ between trials."""
+    rehearsed: int
+    """Trials that only a small stand-in ran for: their numbers are no measurement."""
     fake_devices: tuple[str, ...]
     """Devices of a simulator: their numbers are no measurement."""
 
@@ -195,16 +267,17 @@ class Summary(Row):
 class Analysis(Row):
     """All tables of a store.
 
-    History of schema_version: 1, first.
+    History of schema_version: 1, first. 2, compiling, XLA and frameworks are compared.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     summary: Summary
     common_settings: dict[Phase, dict[str, str]]
     """By phase, the settings that all its rows share."""
     training: tuple[TrainingRow, ...]
     inference: tuple[InferenceRow, ...]
     evaluation: tuple[EvaluationRow, ...]
+    frameworks: tuple[FrameworkRow, ...]
     training_accuracy: tuple[TrainingAccuracyRow, ...]
     stability: tuple[StabilityRow, ...]
     outcomes: tuple[OutcomeRow, ...]

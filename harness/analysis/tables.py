@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from harness.analysis.accuracy import PHASES, evaluation_rows, stability_rows, training_accuracy_rows
 from harness.analysis.circumstances import outcome_rows, provenance_facts, summary
+from harness.analysis.frameworks import framework_rows
 from harness.analysis.performance import inference_rows, training_rows
 from harness.analysis.points import common_settings, group
 from harness.analysis.rows import Analysis
@@ -19,6 +20,7 @@ def analyse(results: Sequence[TrialResult]) -> Analysis:
         training=training_rows(results),
         inference=inference_rows(results),
         evaluation=evaluation_rows(results),
+        frameworks=framework_rows(results),
         training_accuracy=training_accuracy_rows(results),
         stability=stability_rows(results),
         outcomes=outcome_rows(results),

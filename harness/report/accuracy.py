@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from harness.analysis.rows import EvaluationRow, Quality, StabilityRow, TrainingAccuracyRow
 from harness.report import format as spell
-from harness.report.performance import arithmetic_fields, identity_fields, throughput_cell
+from harness.report.performance import arithmetic_fields, compile_field, identity_fields, throughput_field
 from harness.report.table import Cell, Field, Table, make_table
 
 QUALITIES = (("AP", "ap"), ("AP50", "ap50"), ("AP75", "ap75"))
@@ -37,9 +37,8 @@ def evaluation_table(rows: Sequence[EvaluationRow]) -> Table:
         *arithmetic_fields(),
         *quality_fields(),  # type: ignore[list-item]  # they read what both kinds of row have
         Field("images", lambda row: count(row.images), measured=True),
-        Field(
-            "throughput, images/s", lambda row: throughput_cell(row.point, row.throughput_images_per_s), measured=True
-        ),
+        throughput_field(),
+        compile_field(),
         Field("scoring, s", lambda row: spell.optional(row.scoring_s), measured=True),
         Field("scorer", lambda row: row.scorer or spell.NONE, numeric=False, measured=True),
     ]

@@ -50,6 +50,8 @@ def measured(results: Sequence[TrialResult], phase: Phase) -> list[Measured]:
 
 def panel(point: Point) -> str:
     """What heads the panel of a point: points of other backends and settings have other scales."""
+    if "rehearsal" in point.variant:
+        point = point.model_copy(update={"variant": point.variant | {"rehearsal": "no measurement"}})
     return ", ".join(filter(None, (point.backend, variant(point))))
 
 

@@ -22,6 +22,7 @@ def outcome_table(rows: Sequence[OutcomeRow]) -> Table:
         Field("trials", lambda row: str(row.trials)),
         Field("time", lambda row: format_duration(row.duration_s)),
         Field("reason", lambda row: plain(row.reason) if row.reason else "", numeric=False, optional=True),
+        Field("note", lambda row: row.note or "", numeric=False, optional=True),
     ]
     caption = "Time is that of all trials of a row together, start-up included."
     return make_table("outcomes", ("Outcomes", caption), rows, fields)
@@ -62,6 +63,10 @@ def summary_lines(summary: Summary) -> list[tuple[str, str, str]]:
     ]
     if summary.mixed:
         lines.append(("mixed", "trials differ in " + ", ".join(summary.mixed), "mixed"))
+    if summary.rehearsed:
+        of_all = "all" if summary.rehearsed == summary.trials else f"{summary.rehearsed} of {summary.trials}"
+        text = f"{of_all} trials: small stand-ins ran in their place; these numbers are no measurement"
+        lines.append(("rehearsal", text, "mixed"))
     if summary.fake_devices:
         simulated = ", ".join(summary.fake_devices)
         lines.append(("simulated", f"{simulated}: these numbers are no measurement", "mixed"))

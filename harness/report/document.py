@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from harness.analysis.rows import Analysis
 from harness.report.accuracy import evaluation_table, stability_table, training_accuracy_table
 from harness.report.circumstances import outcome_table, provenance_table, summary_table
+from harness.report.frameworks import framework_table
 from harness.report.performance import inference_table, training_table
 from harness.report.table import Table, with_common
 
@@ -36,6 +37,7 @@ def all_tables(analysis: Analysis) -> tuple[Table, ...]:
         with_common(training_table(analysis.training), common["train"]),
         with_common(inference_table(analysis.inference), common["infer"]),
         with_common(evaluation_table(analysis.evaluation), common["eval"]),
+        framework_table(analysis.frameworks),
         training_accuracy_table(analysis.training_accuracy),
         stability_table(analysis.stability),
         outcome_table(analysis.outcomes),

@@ -31,6 +31,13 @@ def fraction(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
+def tiny(value: float | None) -> str:
+    """A difference that may be near rounding: 0 or 1.2e-07 or 0.0034 or 0.12."""
+    if value is None:
+        return NONE
+    return f"{value:.1e}" if 0 < value < 1e-3 else f"{value:.2g}"
+
+
 def percent(share: float | None) -> str:
     """A fraction as a number of per cent; the sign stands in the head."""
     return NONE if share is None else f"{100 * share:.1f}"

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
+from harness.analysis.metrics import compiling_note
 from harness.analysis.performance import PERCENTILES
-from harness.analysis.rows import InferenceRow, Point, Ratio, Spread, TrainingRow
+from harness.analysis.rows import Compiling, EvaluationRow, InferenceRow, Point, Ratio, Spread, TrainingRow
 from harness.report import format as spell
 from harness.report.table import Cell, Field, Table, make_table, shorten
 
@@ -18,6 +19,9 @@ class AboutPoint(Protocol):
 
 
 P = TypeVar("P", bound=AboutPoint)
+PerformanceRow = TrainingRow | InferenceRow
+S = TypeVar("S", bound=PerformanceRow)
+R = TypeVar("R", bound=TrainingRow | InferenceRow | EvaluationRow)
 
 
 def rank_noun(rows: Sequence[AboutPoint]) -> str:
@@ -29,13 +33,20 @@ def identity_fields(rows: Sequence[P]) -> list[Field[P]]:
     """The columns that tell points apart."""
     noun = rank_noun(rows)
     named = len({row.point.device_name for row in rows if row.point.device == "cuda"} - {None}) > 1
+    several = len({row.point.backend for row in rows}) > 1
     return [
         Field("backend", lambda row: row.point.backend, numeric=False),
+        *([framework_field()] if several else []),
         Field("settings", lambda row: spell.variant(row.point), numeric=False, optional=True),
         Field("device", lambda row: spell.device(row.point, named=named), numeric=False),
         Field(f"{noun}s", lambda row: spell.ranks(row.point)),
         Field(f"batch size per {noun}", lambda row: str(row.point.batch_size_per_gpu)),
     ]
+
+
+def framework_field() -> Field[P]:
+    """The column that names frameworks, where backends tell theirs."""
+    return Field("framework", lambda row: row.point.framework or spell.NONE, numeric=False, optional=True)
 
 
 def arithmetic_fields() -> list[Field[P]]:
@@ -55,29 +66,50 @@ def training_table(rows: Sequence[TrainingRow]) -> Table:
         Field("effective batch size", lambda row: str(row.point.effective_batch_size)),
         Field("precision", lambda row: row.point.precision, numeric=False),
         Field("XLA", lambda row: spell.yes_no(row.point.xla), numeric=False),
-        Field(
-            "throughput, images/s", lambda row: throughput_cell(row.point, row.throughput_images_per_s), measured=True
-        ),
-        Field("speed-up vs fp32", lambda row: speedup_cell(row.speedup_vs_fp32), measured=True),
-        *tf32_field(rows),
+        throughput_field(),
+        *speedup_fields(rows),
         Field("weak-scaling factor T(N)/T(1)", lambda row: factor_cell(row.scaling.factor), measured=True),
         Field("efficiency, %", lambda row: spell.percent(row.scaling.efficiency), measured=True),
         Field("data wait, % of time", lambda row: spell.percent(row.data_wait_share), measured=True),
+        compile_field(),
         Field(f"peak memory per {noun}, MiB", lambda row: spell.mebibytes(row.peak_memory_bytes), measured=True),
     ]
     caption = (
         f"Throughput is the images of all {noun}s over the longest {noun}'s timed window; median of the repeats, "
-        "with lowest and highest in brackets. Speed-up compares equal batch sizes; "
+        "with lowest and highest in brackets. Speed-up compares equal batch sizes, and XLA with XLA; "
         f"weak scaling, equal batch sizes per {noun}."
     )
     return make_table("training", ("Training performance", caption), rows, fields)
 
 
-def tf32_field(rows: Sequence[TrainingRow]) -> list[Field[TrainingRow]]:
-    """The speed-up over tf32, where anything ran in tf32."""
-    if not any(row.point.precision == "tf32" and row.point.ok for row in rows):
-        return []
-    return [Field("speed-up vs tf32", lambda row: speedup_cell(row.speedup_vs_tf32), measured=True)]
+def throughput_field() -> Field[R]:
+    """The column of throughput."""
+    return Field(
+        "throughput, images/s",
+        lambda row: throughput_cell(row.point, row.throughput_images_per_s, row.compiling),
+        measured=True,
+    )
+
+
+def speedup_fields(rows: Sequence[S]) -> list[Field[S]]:
+    """Over fp32, tf32, another batch size and by XLA, where anything ran that way; over fp32 if there is no tf32."""
+    ok = [row for row in rows if row.point.ok]
+    fields: list[Field[S]] = []
+    tf32 = any(row.point.precision == "tf32" for row in ok)
+    if not tf32 or any(row.point.precision == "fp32" for row in rows):
+        fields.append(Field("speed-up vs fp32", lambda row: speedup_cell(row.speedup_vs_fp32), measured=True))
+    if tf32:
+        fields.append(Field("speed-up vs tf32", lambda row: speedup_cell(row.speedup_vs_tf32), measured=True))
+    if any(row.speedup_across_batch_sizes for row in ok):
+        fields.append(Field("speed-up across batch sizes", across_cell, measured=True))
+    if any(row.point.xla for row in ok):
+        fields.append(Field("speed-up by XLA", lambda row: xla_cell(row.speedup_of_xla), measured=True))
+    return fields
+
+
+def compile_field() -> Field[R]:
+    """The column of compiling, where anything compiled."""
+    return Field("compile, s", lambda row: compile_cell(row.compiling), optional=True, measured=True)
 
 
 def inference_table(rows: Sequence[InferenceRow]) -> Table:
@@ -85,10 +117,9 @@ def inference_table(rows: Sequence[InferenceRow]) -> Table:
     fields: list[Field[InferenceRow]] = [
         *identity_fields(rows),
         *arithmetic_fields(),
-        Field(
-            "throughput, images/s", lambda row: throughput_cell(row.point, row.throughput_images_per_s), measured=True
-        ),
-        Field("speed-up vs fp32", lambda row: speedup_cell(row.speedup_vs_fp32), measured=True),
+        throughput_field(),
+        *speedup_fields(rows),
+        compile_field(),
         Field("samples", lambda row: str(row.latency.samples) if row.latency else spell.NONE, measured=True),
         Field(
             "latency mean, ms", lambda row: spell.optional(row.latency.mean_ms if row.latency else None), measured=True
@@ -107,13 +138,12 @@ def latency_field(p: float) -> Field[InferenceRow]:
     return Field(f"p{p:g}, ms", lambda row: spell.percentile(row.latency, p), measured=True)
 
 
-def throughput_cell(point: Point, value: Spread | None) -> Cell:
-    """Throughput, with a note where some trials of the point have none."""
-    missing = {kind: number for kind, number in point.outcomes.items() if kind != "ok"}
-    if not missing or not point.ok:
-        return Cell(spell.spread(value))
+def throughput_cell(point: Point, value: Spread | None, compiling: Compiling | None) -> Cell:
+    """Throughput, with a note where some trials of the point have none, and where it contains compiling."""
+    missing = any(kind != "ok" for kind in point.outcomes) and point.ok
     reason = f": {shorten(point.reason)}" if point.reason else ""
-    return Cell(spell.spread(value), note=f"{spell.counts(point.outcomes)}{reason}")
+    notes = [f"{spell.counts(point.outcomes)}{reason}" if missing else None, compiling_note(compiling)]
+    return Cell(spell.spread(value), note="; ".join(note for note in notes if note) or None)
 
 
 def speedup_cell(value: Ratio) -> Cell:
@@ -121,10 +151,32 @@ def speedup_cell(value: Ratio) -> Cell:
     if value.value is None:
         own = value.of == value.to
         return Cell("baseline") if own else Cell(spell.NONE, note=f"{value.of} over {value.to}: {value.reason}")
-    return Cell(f"{spell.ratio(value)} ({value.of.split()[0]} / {value.to.split()[0]})")
+    return Cell(f"{spell.ratio(value)} ({value.of.split()[0]} / {value.to.split()[0]})", note=value.caveat)
+
+
+def across_cell(row: PerformanceRow) -> Cell:
+    """A speed-up between unequal batch sizes; a note names both sides."""
+    value = row.speedup_across_batch_sizes
+    if value is None or value.value is None:
+        return Cell(spell.NONE)
+    caveat = f"; {value.caveat}" if value.caveat else ""
+    return Cell(spell.ratio(value), note=f"{value.of} over {value.to}{caveat}")
+
+
+def xla_cell(value: Ratio) -> Cell:
+    """What XLA brings; without a number, a note says why."""
+    if value.value is None:
+        own = value.of == value.to
+        return Cell("baseline") if own else Cell(spell.NONE, note=f"{value.of} over {value.to}: {value.reason}")
+    return Cell(spell.ratio(value), note=value.caveat)
+
+
+def compile_cell(value: Compiling | None) -> Cell:
+    """Seconds of the steps that compiled, warm-up included."""
+    return Cell(spell.NONE if value is None else spell.spread(value.spent_s))
 
 
 def factor_cell(value: Ratio) -> Cell:
     """A weak-scaling factor; without one, a note says why."""
-    note = f"{value.of} over {value.to}: {value.reason}" if value.value is None else None
+    note = f"{value.of} over {value.to}: {value.reason}" if value.value is None else value.caveat
     return Cell(spell.ratio(value), note=note)

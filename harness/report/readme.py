@@ -34,12 +34,14 @@ def readme_blocks(results: Sequence[TrialResult]) -> dict[str, str]:
     """The markdown of every block by name: summary, training, inference, ….
 
     Raises:
-        ReportError: a trial ran on a simulated device, whose numbers are not to be published.
+        ReportError: a trial ran on a simulated device or was only rehearsed; such numbers are not to be published.
     """
     analysis = analyse(results)
     if analysis.summary.fake_devices:
         named = ", ".join(analysis.summary.fake_devices)
         raise ReportError(f"trials on the simulated device {named}; only measurements of real devices are published")
+    if analysis.summary.rehearsed:
+        raise ReportError(f"{analysis.summary.rehearsed} of the trials are rehearsals; only measurements are published")
     template = markdown_environment().get_template("block.md.j2")
     return {table.name: template.render(table=table) for table in all_tables(analysis)}
 

@@ -5,13 +5,21 @@ from textwrap import wrap
 
 from harness.analysis.accuracy import spell_target
 from harness.analysis.circumstances import machine_facts, run_facts, summary
-from harness.analysis.metrics import data_wait_share, peak_memory, pooled, scoring_s, throughput
+from harness.analysis.metrics import (
+    compiling,
+    compiling_note,
+    data_wait_share,
+    peak_memory,
+    pooled,
+    scoring_s,
+    throughput,
+)
 from harness.analysis.performance import latency
 from harness.analysis.points import as_text, flatten
 from harness.report import format as spell
 from harness.report.circumstances import summary_lines
 from harness.report.text import plain
-from harness.schema.measurement import Accuracy, Measurement
+from harness.schema.measurement import Accuracy, Measurement, Probe
 from harness.schema.result import Outcome, TrialResult
 from harness.schema.trial import Trial
 from harness.units import format_bytes, format_duration
@@ -42,7 +50,10 @@ def show_trial(result: TrialResult) -> str:
         ("numbers", number_lines(result)),
         ("raw series, warm-up apart", series_lines(result.measurements)),
         ("trial", trial_lines(result.trial)),
+        ("what ran in its place", stand_in_lines(result)),
+        ("weights it was given, SHA-256", result.weights_read.items()),
         ("what the backend used", result.settings.items()),
+        ("intermediate tensors, sampled", probe_lines(result.probe)),
         ("run", run_facts(result)),
         ("machine", machine_facts(result)),
         ("software", result.provenance.packages.items() if result.provenance else ()),
@@ -91,6 +102,23 @@ def trial_lines(trial: Trial) -> Lines:
     yield from ((name, as_text(value)) for name, value in flatten(trial.model_dump()))
 
 
+def stand_in_lines(result: TrialResult) -> Lines:
+    """The small trial of a rehearsal, and the trial that it was run for, where that is another."""
+    if result.rehearsal is not None:
+        yield "run for", result.rehearsal.run_for
+        yield from trial_lines(result.rehearsal.stand_in)
+
+
+def probe_lines(probe: Probe | None) -> Lines:
+    """Shape and absolute maximum of each tensor, and which images they are of."""
+    if probe is None:
+        return
+    yield "images", ", ".join(map(str, probe.image_ids))
+    for tensor in probe.tensors:
+        shape = "×".join(map(str, tensor.shape))
+        yield tensor.name, f"{shape}, {len(tensor.values)} values, absolute maximum {spell.significant(tensor.largest)}"
+
+
 def number_lines(result: TrialResult) -> Lines:
     """Derived numbers, units beside them; what a trial does not have is left out."""
     rate, share, held, scored = throughput(result), data_wait_share(result), peak_memory(result), scoring_s(result)
@@ -105,6 +133,7 @@ def number_lines(result: TrialResult) -> Lines:
     yield from latency_lines(pooled(result, "latency_ms"))
     if share is not None:
         yield "waiting for data", f"{spell.percent(share)} % of the window"
+    yield from compile_lines(result)
     if held is not None:
         yield "peak memory of a rank", format_bytes(held)
     for scoring in result.accuracy:
@@ -117,6 +146,15 @@ def number_lines(result: TrialResult) -> Lines:
             "target",
             f"{target}: " + ("not reached" if reached is None else f"reached after {format_duration(reached)}"),
         )
+
+
+def compile_lines(result: TrialResult) -> Lines:
+    """What compiling took, and whether the throughput contains some of it."""
+    found = compiling([result])
+    if found is not None:
+        yield "compiling", f"{spell.significant(found.spent_s.median)} s, steps that compiled first"
+    if note := compiling_note(found):
+        yield "timed window", note
 
 
 def latency_lines(samples_ms: Sequence[float]) -> Lines:

@@ -15,7 +15,7 @@ def variants(results, phase="train"):
 
 def test_repeats_and_seeds_share_a_row():
     """Trials that differ in seed, repeat, time-out or saved weights replicate one point."""
-    trials = [{}, {"repeat": 1}, {"seed": 7}, {"timeout_s": 5.0}, {"save_weights": True}]
+    trials = [{}, {"repeat": 1}, {"seed": 7}, {"timeout_s": 5.0}, {"save_weights": "small"}]
     assert len(group([make_result(**each) for each in trials], "train")) == 1
 
 

@@ -67,6 +67,7 @@ def test_every_table_is_a_block():
         "training",
         "inference",
         "evaluation",
+        "frameworks",
         "training-accuracy",
         "stability",
         "outcomes",
