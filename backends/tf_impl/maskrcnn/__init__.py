@@ -1,0 +1,1 @@
+"""Mask R-CNN with a feature pyramid, in two flavours."""
