@@ -44,9 +44,9 @@ test-torch: $(HOROVOD)  ## Test the PyTorch backend in a process of its own.
 	@echo "testing the PyTorch backend"
 	@$(PYTEST) tests/torch_impl
 
-test-tf: $(HOROVOD)  ## Test the TensorFlow backends in a process of their own.
+test-tf: $(HOROVOD)  ## Test the TensorFlow backends in two processes of their own.
 	@echo "testing the TensorFlow backends"
-	@$(PYTEST) tests/tf_impl
+	@$(PYTEST) tests/tf_impl -n 2 --dist loadfile
 
 test-end-to-end: $(HOROVOD)  ## Run small matrices through the command line, kill them, resume them.
 	@echo "testing end to end"
@@ -67,7 +67,7 @@ format: $(STAMP)  ## Format the code.
 readme: $(STAMP)  ## Rewrite the README's generated tables from reports/demo.
 	@$(BIN)/harness report reports/demo --update README.md
 
-accuracy: $(HOROVOD)  ## Train a small Mask R-CNN to a bar on generated data (minutes).
+accuracy: $(HOROVOD)  ## Train a small Mask R-CNN and an EfficientDet-Lite0 to a bar on generated data (minutes).
 	@$(BIN)/python bench/accuracy.py
 
 bench: $(HOROVOD)  ## Measure the harness itself and the backends beside their peers.

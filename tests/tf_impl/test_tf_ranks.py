@@ -50,8 +50,15 @@ def start(folder, mini, rank, place):
 
 @pytest.fixture(scope="module")
 def alone():
-    """The same run in this process, at twice the batch size, without XLA."""
-    return three_steps(TRAIN, batch_size_per_gpu=2, accumulated=True)
+    """The same runs in this process, at twice the batch size.
+
+    Ranks under XLA are held to one rank under XLA: between XLA and a graph some inputs of a ReLU round to the other
+    side of 0, and a hundredth of a gradient changes with them.
+    """
+    return {
+        "graph": three_steps(TRAIN, batch_size_per_gpu=2, accumulated=True),
+        "xla": three_steps(TRAIN, batch_size_per_gpu=2, xla=True),
+    }
 
 
 def moved(record, run):
@@ -62,8 +69,8 @@ def moved(record, run):
 @pytest.mark.parametrize(("mode", "run"), RUNS)
 def test_two_ranks_have_the_weights_of_one_with_twice_the_batch(ranks, alone, mode, run):
     """After the updates the weights agree within 1e-5 of each tensor's maximum, and their way there within 1e-3."""
-    assert worst(ranks[0][mode][run]["weights"], alone[run]["weights"]) < 1e-5
-    ways, whole = moved(ranks[0][mode], run), moved(alone, run)
+    assert worst(ranks[0][mode][run]["weights"], alone[mode][run]["weights"]) < 1e-5
+    ways, whole = moved(ranks[0][mode], run), moved(alone[mode], run)
     long = {name: way for name, way in whole.items() if np.abs(way).max() > 1e-5}
     assert len(long) > 20
     assert worst({name: ways[name] for name in long}, long) < 1e-3
@@ -72,7 +79,7 @@ def test_two_ranks_have_the_weights_of_one_with_twice_the_batch(ranks, alone, mo
 @pytest.mark.parametrize(("mode", "run"), RUNS)
 def test_the_mean_of_the_ranks_losses_is_the_global_batches_loss(ranks, alone, mode, run):
     """Each loss, averaged over the ranks, is that of the one process; each rank saw images of its own."""
-    parts = (ranks[0][mode][run], ranks[1][mode][run], alone[run])
+    parts = (ranks[0][mode][run], ranks[1][mode][run], alone[mode][run])
     for first, second, whole in zip(*(part["losses"] for part in parts), strict=True):
         mean = {name: (first[name] + second[name]) / 2 for name in first}
         assert mean == pytest.approx(whole, rel=1e-4)
@@ -90,15 +97,15 @@ def test_without_the_all_reduce_the_ranks_part(ranks, alone):
     """Where gradients stay on their rank the weights are others on each, none is the one process's, and both know."""
     first, second = (part["graph"]["apart"] for part in ranks)
     assert worst(first["weights"], second["weights"]) > 1e-3
-    assert worst(first["weights"], alone["plain"]["weights"]) > 1e-5
+    assert worst(first["weights"], alone["graph"]["plain"]["weights"]) > 1e-5
     assert [part["settings"]["ranks_equal"] for part in (first, second)] == ["false", "false"]
 
 
 def test_the_settings_name_the_process_group(ranks, alone):
     """Two CPU ranks talk through Horovod's gloo, one through nothing."""
     assert ranks[0]["graph"]["plain"]["settings"]["process_group"] == "horovod/gloo"
-    assert alone["plain"]["settings"]["process_group"] == "none"
-    assert alone["plain"]["settings"]["ranks_equal"] == "one rank"
+    assert alone["graph"]["plain"]["settings"]["process_group"] == "none"
+    assert alone["graph"]["plain"]["settings"]["ranks_equal"] == "one rank"
 
 
 def test_evaluation_brings_batch_statistics_together(ranks):

@@ -80,17 +80,24 @@ def test_a_step_in_a_graph_is_the_eager_one(graph, two_steps):
     same(found, two_steps)
 
 
-def test_a_step_under_xla_is_the_same(opened_graph, two_steps, mini):
-    """Two updates compiled by XLA have the losses and weights of the graph, and both passes really are clusters."""
-    _, start, batches = opened_graph
-    with opened(trial(options=LEARNING, batch_size_per_gpu=2, xla=True), *mini) as work:
+def test_a_step_under_xla_is_the_same(mini):
+    """Two updates compiled by XLA have the losses and weights of the graph, and both passes really are clusters.
+
+    Norms are frozen: live ones over a handful of values make a hundredth of a gradient of any rounding.
+    """
+    frozen = {**LEARNING, "norm": "frozen"}
+    with opened(trial(options=frozen, batch_size_per_gpu=2), *mini) as work:
+        start, batches = every(work), take(work, 2)
+        expected = [dict(work.read(work.step(batch))) for batch in batches], every(work)
+    with opened(trial(options=frozen, batch_size_per_gpu=2, xla=True), *mini) as work:
         restart(work, start)
         assert work.compiles(batches[0])
-        found = [dict(work.read(work.step(batch))) for batch in batches[:2]], every(work)
+        found = [dict(work.read(work.step(batch))) for batch in batches], every(work)
         assert not work.compiles(batches[0])
         inputs = micro_batch(batches[0].payload[0])
         concrete = work._trainer._differentiate.concrete(inputs, tf.constant(0, tf.int64), tf.constant(1.0))
-    same(found, two_steps)
+    same(found, expected)
+    assert worst(expected[1], start) > 1e-2
     calls = [node for node in concrete.graph.as_graph_def().node if "PartitionedCall" in node.op]
     assert [node.attr["_XlaMustCompile"].b for node in calls] == [True, True]
     outside = {node.op for node in concrete.graph.as_graph_def().node}
