@@ -40,9 +40,9 @@ test-host: $(HOROVOD)  ## Test the host: seconds, no framework.
 	@echo "testing the host"
 	@$(PYTEST) tests --ignore tests/torch_impl --ignore tests/tf_impl --ignore tests/end_to_end --ignore tests/gpu
 
-test-torch: $(HOROVOD)  ## Test the PyTorch backend in a process of its own.
+test-torch: $(HOROVOD)  ## Test the PyTorch backend in two processes of its own.
 	@echo "testing the PyTorch backend"
-	@$(PYTEST) tests/torch_impl
+	@$(PYTEST) tests/torch_impl -n 2 --dist loadfile
 
 test-tf: $(HOROVOD)  ## Test the TensorFlow backends in two processes of their own.
 	@echo "testing the TensorFlow backends"
