@@ -163,7 +163,7 @@ class HorovodRanks(Ranks):
     @property
     def backend(self) -> str:
         """The library that carries the messages."""
-        return "none" if self.alone else f"horovod {'nccl' if self._device.type == 'cuda' else 'gloo'}"
+        return "none" if self.alone else f"horovod/{'nccl' if self._device.type == 'cuda' else 'gloo'}"
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Give every rank the first one's weights, as DistributedDataParallel does; the module stays as it is."""

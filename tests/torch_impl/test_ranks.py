@@ -108,7 +108,7 @@ def test_horovod_brings_batch_statistics_together(by_horovod):
     floats = {name: value for name, value in first["after"].items() if value.is_floating_point()}
     assert any(not torch.equal(first["before"][name], second["before"][name]) for name in floats)
     assert all(torch.equal(value, second["after"][name]) for name, value in floats.items())
-    assert by_horovod[0]["nvidia"]["settings"]["process_group"] == "horovod gloo"
+    assert by_horovod[0]["nvidia"]["settings"]["process_group"] == "horovod/gloo"
 
 
 def test_without_horovods_launcher_the_missing_environment_is_named(monkeypatch):
