@@ -4,6 +4,7 @@ HarnessError                     exit 2
 ├── MatrixError                  the YAML does not describe a set of trials
 ├── DataError                    a data set is missing or broken
 ├── WeightsError                 weights cannot be read, written, or do not fit
+├── KernelError                  native kernels cannot be built, loaded or run
 ├── BackendError                 a backend cannot be loaded or breaks the seam
 ├── ReportError                  a report cannot be made from this store
 ├── StoreError                   exit 1: results cannot be read or written
@@ -32,6 +33,10 @@ class DataError(HarnessError):
 
 class WeightsError(HarnessError):
     """A file of weights cannot be read or written, or is not for the model."""
+
+
+class KernelError(HarnessError):
+    """Native kernels cannot be built, loaded or run; where a trial asked for them, its framework's own take over."""
 
 
 class BackendError(HarnessError):

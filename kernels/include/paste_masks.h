@@ -1,0 +1,11 @@
+// Masks of boxes pasted into the image and cut at a threshold (Mask R-CNN's published rule).
+//
+// A border of one pixel of zeros round the mask, the box grown by the same factor about its centre and truncated to
+// integers, bilinear interpolation with half-pixel centres onto all pixels from x1 to x2 inclusive; inside where the
+// value is above the threshold.
+#pragma once
+#include "kernel.h"
+
+// masks_NSS: float32. boxes_N4: float32 corners in the image. pasted_NHW: uint8, 0 or 1, every pixel written.
+KERNEL_API int KERNEL(paste_masks)(const float* masks_NSS, int64_t n, int64_t side, const float* boxes_N4,
+                                   int64_t height, int64_t width, float threshold, uint8_t* pasted_NHW, void* stream);
