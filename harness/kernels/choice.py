@@ -34,12 +34,16 @@ def choose(asked: Asked, target: Literal["cpu", "cuda"], *, strict: bool, unavai
     """
     if asked == FRAMEWORK:
         return Choice(None, FRAMEWORK)
+    library, reason = (None, unavailable) if unavailable else _loaded(target)
+    if library is not None:
+        return Choice(library, f"native ({target})")
+    if strict:
+        raise KernelError(f"strict_kernels is true and native kernels cannot be had: {reason}")
+    return Choice(None, f"{FRAMEWORK} instead of native: {reason}")
+
+
+def _loaded(target: Literal["cpu", "cuda"]) -> tuple[Library | None, str]:
     try:
-        if unavailable:
-            raise KernelError(unavailable)
-        library = load(target)
+        return load(target), ""
     except KernelError as error:
-        if strict:
-            raise KernelError(f"strict_kernels is true and native kernels cannot be had: {error}") from error
-        return Choice(None, f"{FRAMEWORK} instead of native: {error}")
-    return Choice(library, f"native ({target})")
+        return None, str(error)
