@@ -1,6 +1,10 @@
-"""Calls of native kernels with NumPy arrays, on the CPU and on the emulated device in each order of threads."""
+"""Calls of native kernels with NumPy arrays, on the CPU and on the emulated device in each order of threads.
+
+With HARNESS_TEST_DEVICE=cuda the same tests run on a GPU instead (`make gpu-check`).
+"""
 
 import ctypes
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harness.kernels import Library, load
+from harness.kernels.prototypes import prototypes
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,47 @@ class Runner:
         return self.library.size(name, *arguments)
 
 
-RUNNERS = (Runner("cpu"), Runner("forward", 0), Runner("reverse", 1), Runner("random", 2))
+class DeviceRunner(Runner):
+    """The CUDA library on the first GPU: arrays are brought there before a call and back after it."""
+
+    @property
+    def library(self) -> Library:
+        return load("cuda")
+
+    def run(self, name: str, *arguments: Any) -> None:
+        """Call an operation; PyTorch lends memory and stream."""
+        import torch
+
+        host = prototypes()[name].host
+        names = [argument for argument, _ in prototypes()[name].arguments]
+        moved: list[tuple[NDArray[Any], Any]] = []
+        kept: list[Any] = []
+
+        def address(array: NDArray[Any]) -> int:
+            room = torch.empty(array.nbytes + 64, dtype=torch.uint8, device="cuda")
+            start = array.ctypes.data % 64  # what is unaligned stays so
+            part = room[start : start + array.nbytes]
+            part.copy_(torch.from_numpy(np.frombuffer(array.tobytes(), np.uint8).copy()))
+            moved.append((array, part))
+            return int(part.data_ptr())
+
+        def on_device(argument: Any, where: str) -> Any:
+            if isinstance(argument, np.ndarray):
+                return argument.ctypes.data if where in host else address(argument)
+            if isinstance(argument, (list, tuple)):
+                addresses = (ctypes.c_void_p * max(1, len(argument)))(*map(address, argument))
+                kept.append(addresses)
+                return ctypes.addressof(addresses)
+            return argument
+
+        values = [on_device(argument, where) for argument, where in zip(arguments, names, strict=False)]
+        self.library.run(name, *values, torch.cuda.current_stream().cuda_stream)
+        for array, part in moved:
+            array.flat = np.frombuffer(part.cpu().numpy().tobytes(), array.dtype)
+
+
+ON_THE_HOST = (Runner("cpu"), Runner("forward", 0), Runner("reverse", 1), Runner("random", 2))
+RUNNERS = (DeviceRunner("cuda"),) if os.environ.get("HARNESS_TEST_DEVICE") == "cuda" else ON_THE_HOST
 
 
 def passed(argument: Any, kept: list[Any]) -> Any:

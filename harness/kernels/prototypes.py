@@ -10,6 +10,7 @@ from harness.errors import KernelError
 from harness.kernels.sources import headers
 
 _DECLARATION = re.compile(r"KERNEL_API\s+(?P<result>[^;{}]*?)\s*KERNEL\((?P<name>\w+)\)\((?P<arguments>[^)]*)\);")
+HOST = "KERNEL_HOST"
 _TYPES: dict[str, Any] = {
     "int": ctypes.c_int,
     "int32_t": ctypes.c_int32,
@@ -29,6 +30,8 @@ class Prototype:
     """A ctypes type."""
     arguments: tuple[tuple[str, Any], ...]
     """Names and ctypes types; every pointer is a void pointer."""
+    host: frozenset[str]
+    """Arguments that are pointers to host memory on a device too."""
 
 
 @cache
@@ -42,14 +45,19 @@ def prototypes() -> dict[str, Prototype]:
     for header in headers():
         text = re.sub(r"//[^\n]*", "", header.read_text())
         for match in _DECLARATION.finditer(text):
-            arguments = [_argument(part, header.name) for part in match["arguments"].split(",")]
-            found[match["name"]] = Prototype(match["name"], _type(match["result"], header.name), tuple(arguments))
+            parts = match["arguments"].split(",")
+            arguments = tuple((_name(part), _type(_kind(part), header.name)) for part in parts)
+            host = frozenset(_name(part) for part in parts if HOST in part.split() or "* const*" in part)
+            found[match["name"]] = Prototype(match["name"], _type(match["result"], header.name), arguments, host)
     return found
 
 
-def _argument(text: str, header: str) -> tuple[str, Any]:
-    words = text.split()
-    return words[-1], _type(" ".join(words[:-1]), header)
+def _name(argument: str) -> str:
+    return argument.rsplit(maxsplit=1)[-1]
+
+
+def _kind(argument: str) -> str:
+    return " ".join(word for word in argument.split()[:-1] if word != HOST)
 
 
 def _type(text: str, header: str) -> Any:

@@ -15,10 +15,12 @@ enum AnchorConvention { ANCHORS_LEGACY = 0, ANCHORS_TORCHVISION = 1, ANCHORS_EFF
 
 // Cells of one level. aspects_A2: host float64, (width, height) for EfficientDet; (1, ratio) else. octaves: 1 but for
 // EfficientDet. cells_C4: host float64, C = octaves * A.
-KERNEL_API int KERNEL(anchor_cells)(int32_t convention, double stride, double size, const double* aspects_A2, int64_t a,
-                                    int64_t octaves, double* cells_C4);
+KERNEL_API int KERNEL(anchor_cells)(int32_t convention, double stride, double size,
+                                    KERNEL_HOST const double* aspects_A2, int64_t a, int64_t octaves,
+                                    KERNEL_HOST double* cells_C4);
 
 // cells_LC4: host float64. grids_L2: host int64, rows and columns. steps_L2: host float64, pixels between rows and
 // columns. At most KERNEL_MAX_LEVELS levels, at most 16 cells. anchors_N4: float32, N = C * sum of rows * columns.
-KERNEL_API int KERNEL(anchors)(const double* cells_LC4, int64_t levels, int64_t c, const int64_t* grids_L2,
-                               const double* steps_L2, float* anchors_N4, void* stream);
+KERNEL_API int KERNEL(anchors)(KERNEL_HOST const double* cells_LC4, int64_t levels, int64_t c,
+                               KERNEL_HOST const int64_t* grids_L2, KERNEL_HOST const double* steps_L2,
+                               float* anchors_N4, void* stream);

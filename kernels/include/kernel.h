@@ -24,6 +24,9 @@
 #endif
 #define KERNEL_API extern "C" __attribute__((visibility("default")))
 
+// Before an argument: a pointer to host memory, whatever the target; so is every pointer to pointers.
+#define KERNEL_HOST
+
 enum KernelError {
   KERNEL_BAD_ARGUMENT = -1,   // a size, a code or a limit that the operation's header rules out
   KERNEL_OUT_OF_MEMORY = -2,  // host memory

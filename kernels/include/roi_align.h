@@ -10,17 +10,18 @@
 // strides_L4, elements between images, channels, rows, columns; scales_L, level pixels per image pixel.
 // rois_R4: values of `type`, corners in image pixels. images_R, levels_R: int32. out: values of `type`,
 // [R, channels, bins, bins], or [R, bins, bins, channels] if channels_last.
-KERNEL_API int KERNEL(roi_align)(const void* const* features_L, const int64_t* shapes_L2, const int64_t* strides_L4,
-                                 const double* scales_L, int64_t levels, int64_t channels, int32_t type,
-                                 const void* rois_R4, const int32_t* images_R, const int32_t* levels_R, int64_t rois,
-                                 int64_t bins, int64_t ratio, int32_t aligned, double min_side, int32_t channels_last,
-                                 void* out, void* stream);
+KERNEL_API int KERNEL(roi_align)(const void* const* features_L, KERNEL_HOST const int64_t* shapes_L2,
+                                 KERNEL_HOST const int64_t* strides_L4, KERNEL_HOST const double* scales_L,
+                                 int64_t levels, int64_t channels, int32_t type, const void* rois_R4,
+                                 const int32_t* images_R, const int32_t* levels_R, int64_t rois, int64_t bins,
+                                 int64_t ratio, int32_t aligned, double min_side, int32_t channels_last, void* out,
+                                 void* stream);
 
 // The gradient of the features: added to what stands in gradients_L, which has shapes and strides as above. `upstream`
 // is laid out as `out`. RoIs get no gradient. images: how many the features hold.
-KERNEL_API int KERNEL(roi_align_backward)(void* const* gradients_L, const int64_t* shapes_L2,
-                                          const int64_t* strides_L4, const double* scales_L, int64_t levels,
-                                          int64_t images, int64_t channels, int32_t type, const void* rois_R4,
-                                          const int32_t* images_R, const int32_t* levels_R, int64_t rois, int64_t bins,
-                                          int64_t ratio, int32_t aligned, double min_side, int32_t channels_last,
-                                          const void* upstream, void* stream);
+KERNEL_API int KERNEL(roi_align_backward)(void* const* gradients_L, KERNEL_HOST const int64_t* shapes_L2,
+                                          KERNEL_HOST const int64_t* strides_L4, KERNEL_HOST const double* scales_L,
+                                          int64_t levels, int64_t images, int64_t channels, int32_t type,
+                                          const void* rois_R4, const int32_t* images_R, const int32_t* levels_R,
+                                          int64_t rois, int64_t bins, int64_t ratio, int32_t aligned, double min_side,
+                                          int32_t channels_last, const void* upstream, void* stream);

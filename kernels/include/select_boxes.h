@@ -12,7 +12,7 @@
 // valid_BK: uint8, whether both sides reach min_size; an index outside 0..N_l-1, or a NaN, is not valid.
 KERNEL_API int KERNEL(select_boxes)(const void* const* indices_L, const float* const* logits_L,
                                     const float* const* deltas_L, const float* const* anchors_L,
-                                    const int64_t* counts_L2, int64_t levels, int64_t batch, int32_t index_bytes,
-                                    const float* sizes_B2, float one, float weight_xy, float weight_wh, float log_limit,
-                                    float min_size, int32_t ordered, float* boxes_BK4, float* scores_BK,
-                                    uint8_t* valid_BK, void* stream);
+                                    KERNEL_HOST const int64_t* counts_L2, int64_t levels, int64_t batch,
+                                    int32_t index_bytes, const float* sizes_B2, float one, float weight_xy,
+                                    float weight_wh, float log_limit, float min_size, int32_t ordered,
+                                    float* boxes_BK4, float* scores_BK, uint8_t* valid_BK, void* stream);
