@@ -100,8 +100,8 @@ def passed(argument: Any, kept: list[Any]) -> Any:
 
 def unaligned(array: NDArray[Any]) -> NDArray[Any]:
     """A copy whose first value stands one element behind an aligned address."""
-    room = np.empty(array.size + 17, array.dtype)
-    start = next(i for i in range(16) if (room.ctypes.data + i * array.itemsize) % 64 == array.itemsize % 64)
+    room = np.empty(array.size + 65, array.dtype)
+    start = next(i for i in range(65) if (room.ctypes.data + i * array.itemsize) % 64 == array.itemsize % 64)
     view = room[start : start + array.size].reshape(array.shape)
     view[...] = array
     return view

@@ -146,7 +146,13 @@ def _filled(points_V2: NDArray[np.float64], lengths_P: NDArray[np.int64], size: 
 
 def _sampled(rle: Rle, corner_2: NDArray[np.float64], scale_2: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
     centres = np.arange(size) + 0.5
-    columns = np.floor(corner_2[0] + centres / scale_2[0]).astype(np.int64)
-    rows = np.floor(corner_2[1] + centres / scale_2[1]).astype(np.int64)
+    columns = _places(corner_2[0] + centres / scale_2[0], rle.width)
+    rows = _places(corner_2[1] + centres / scale_2[1], rle.height)
     grid_rows, grid_columns = np.meshgrid(rows, columns, indexing="ij")
     return runs.sample(rle, grid_rows.reshape(-1), grid_columns.reshape(-1)).reshape(size, size)
+
+
+def _places(coordinate_S: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+    """Return the pixels that hold the coordinates; -1 for those outside and for NaN."""
+    inside_S = (coordinate_S >= 0) & (coordinate_S < size)
+    return np.where(inside_S, coordinate_S, -1).astype(np.int64)

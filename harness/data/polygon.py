@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FINE = 5
+FINE_LIMIT = 10**9
+"""Coordinates on the fine grid are kept within ± this: about 200 million pixels. The COCO API's overflow beyond."""
 
 
 class Edges(NamedTuple):
@@ -30,8 +32,9 @@ def toggles(
     """Find where P closed polygons cross the columns of a frame of height × width pixels.
 
     Args:
-        points_V2: The vertices x, y in pixels of all polygons, one after the other.
-        lengths_P: How many vertices each polygon has.
+        points_V2: The vertices x, y in pixels of all polygons, one after the other; a polygon with a NaN crosses
+            nothing.
+        lengths_P: How many vertices each polygon has, 0 or more.
         height: Rows of the frame.
         width: Columns of the frame.
 
@@ -53,9 +56,10 @@ def toggles(
 
 
 def _edges(points_V2: NDArray[np.float64], lengths_P: NDArray[np.int64]) -> Edges:
-    fine_V2 = (FINE * points_V2 + 0.5).astype(np.int64)  # towards zero, as a C cast does
+    fine_V2 = _fine_points(points_V2, lengths_P)
+    some_P = lengths_P > 0
     after_V, stop_P = np.arange(1, len(fine_V2) + 1), lengths_P.cumsum()
-    after_V[stop_P - 1] = stop_P - lengths_P  # the last vertex is joined to the first
+    after_V[stop_P[some_P] - 1] = (stop_P - lengths_P)[some_P]  # the last vertex is joined to the first
     x0_E, y0_E = fine_V2[:, 0], fine_V2[:, 1]
     x1_E, y1_E = x0_E[after_V], y0_E[after_V]
     steep_E = np.abs(x1_E - x0_E) < np.abs(y1_E - y0_E)
@@ -67,6 +71,15 @@ def _edges(points_V2: NDArray[np.float64], lengths_P: NDArray[np.int64]) -> Edge
         np.where(swap_E, y0_E, y1_E),
         steep_E,
     )
+
+
+def _fine_points(points_V2: NDArray[np.float64], lengths_P: NDArray[np.int64]) -> NDArray[np.int64]:
+    grid_V2 = FINE * points_V2 + 0.5
+    if np.isnan(grid_V2).any():
+        polygon_V = np.arange(lengths_P.size).repeat(lengths_P)
+        broken_P = np.bincount(polygon_V, np.isnan(grid_V2).any(axis=1), lengths_P.size) > 0
+        grid_V2[broken_P[polygon_V]] = 0.0  # a polygon in one point crosses nothing
+    return grid_V2.clip(-FINE_LIMIT, FINE_LIMIT).astype(np.int64)  # towards zero, as a C cast does
 
 
 def _fine_row(edges: Edges, edge_T: NDArray[np.int64], column_T: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ Place place;
 
 namespace {
 
-constexpr int kWarp = 32;
+constexpr int kWarp = 32, kSets = 3;
 constexpr size_t kSharedLimit = 48 << 10;
 constexpr char kPoison = (char)0xCD;
 
@@ -110,6 +110,8 @@ class Device {
   const std::function<void()>* kernel_ = nullptr;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_;
+  std::vector<Fiber*> sets_[kSets];
+  size_t blocks_run_ = 0;
   std::vector<SharedArray> arrays_;
   size_t shared_used_ = 0;
   char* dynamic_ = nullptr;
@@ -118,7 +120,7 @@ class Device {
   std::mt19937_64 random_;
   char fences_[1 << 20];
   size_t fences_used_ = 0;
-  char end_of_block_;
+  char start_of_launch_, end_of_launch_;
 };
 
 Device device;
@@ -138,12 +140,15 @@ int Device::launch(dim3 grid, dim3 block, size_t shared_bytes, const std::functi
     place.block_size = block, place.grid_size = grid;
     random_.seed((uint64_t)seed);
     threads_.assign((size_t)block.x * block.y * block.z, Thread());
+    release(&start_of_launch_);
     for (unsigned z = 0; z < grid.z; ++z)
       for (unsigned y = 0; y < grid.y; ++y)
         for (unsigned x = 0; x < grid.x; ++x) place.block = {x, y, z}, run_block(shared_bytes);
+    acquire(&end_of_launch_);
   } catch (const Fault& fault) {
     // fibers in the middle of a kernel hold its stack frames: new ones from here on
     fibers_.clear(), idle_.clear();
+    for (auto& set : sets_) set.clear();
     tear_down();
     error = KERNEL_EMULATION, message = "emulated device: " + fault.what;
   }
@@ -169,9 +174,6 @@ void Device::set_up(size_t shared_bytes) {
 }
 
 void Device::tear_down() {
-#if defined(EMULATION_TSAN)
-  fibers_.clear(), idle_.clear();  // threads of two blocks are never ordered
-#endif
   for (SharedArray& array : arrays_) give_back(array.memory);
   arrays_.clear();
   if (dynamic_) give_back(dynamic_);
@@ -189,18 +191,26 @@ void Device::run_block(size_t shared_bytes) {
     if (done + waiting < threads_.size()) throw Fault{"a warp collective that not all its lanes reach"};
     release_block();
   }
-  acquire(&end_of_block_);
   if (shared_used_ > kSharedLimit) throw Fault{"shared memory above 48 KiB"};
   tear_down();
 }
 
 int Device::next_unstarted() { return unstarted_ < order_.size() ? order_[unstarted_++] : -1; }
 
+// Under ThreadSanitizer every thread of a block has a fiber of its own, since one stack would order the two. Blocks take
+// turns with a few sets of fibers, which nothing orders: making new ones for every block takes a hundred times longer.
 void Device::start_all() {
+#if defined(EMULATION_TSAN)
+  std::vector<Fiber*>& turn = sets_[++blocks_run_ % kSets];
+  idle_ = turn;
+#endif
   for (int thread; (thread = next_unstarted()) >= 0;) {
     if (idle_.empty()) {
       fibers_.push_back(std::make_unique<Fiber>(&Device::fiber_body));
       idle_.push_back(fibers_.back().get());
+#if defined(EMULATION_TSAN)
+      turn.push_back(fibers_.back().get());
+#endif
     }
     threads_[thread].fiber = idle_.back();
     idle_.pop_back();
@@ -215,14 +225,14 @@ void Device::resume(int thread) {
   threads_[thread].fiber->resume();
 }
 
-// Runs a thread to its end, and the next that has not begun: kernels without barriers never switch stacks. Under
-// ThreadSanitizer every thread has a fiber of its own, since one stack would order the two.
+// Runs a thread to its end, and the next that has not begun: kernels without barriers never switch stacks.
 void Device::fiber_body() {
   for (;;) {
+    acquire(&device.start_of_launch_);
     (*device.kernel_)();
     Thread& ended = device.current();
     ended.state = State::kDone;
-    release(&device.end_of_block_);
+    release(&device.end_of_launch_);
 #if !defined(EMULATION_TSAN)
     int next = device.next_unstarted();
     if (next >= 0) {

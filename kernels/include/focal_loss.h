@@ -2,7 +2,10 @@
 //
 // With x the logit times +1 for the true class and -1 for the others, p = sigmoid(x), a = alpha or 1 - alpha:
 //   loss = a (1 - p)^gamma ((1 - s) (-log p) + s (-log(1 - p))),  s = smoothing / 2
-// through softplus, so that no term overflows or loses its digits at any logit. Sums are deterministic.
+// through softplus, so that no term overflows or loses its digits at any logit. Sums are deterministic: of double
+// precision, in an order that depends on the sizes alone. Infinite logits give the limits: no loss where they are right
+// (gamma > 0 or no smoothing), infinite loss where they are wrong, finite slopes; a NaN makes total and own slope NaN.
+// gamma is 0 or more, smoothing 0..1.
 #pragma once
 #include "kernel.h"
 

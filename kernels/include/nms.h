@@ -2,6 +2,7 @@
 //
 // Boxes come best first. A box stays unless a better one of its group that stays overlaps it by more than `iou` (the IoU
 // of box_iou.h to the bit). Groups are levels, classes, or any numbers. The walk ends when max_keep boxes have stayed.
+// Overlaps are float32: for a limit in double precision, give the greatest float32 that is not above it.
 #pragma once
 #include "kernel.h"
 

@@ -1,7 +1,8 @@
 // Gaussian soft-NMS inside each class of each image (Bodla et al. 2017).
 //
 // Round by round the candidate of the highest score is taken, the first of equals, and every other one of its class is
-// multiplied by exp(-iou^2 / sigma); until none is above score_threshold or max_keep are taken.
+// multiplied by exp(-iou^2 / sigma); until none is above score_threshold or max_keep are taken. IoU is that of
+// box_iou.h for one = 0; a factor below the smallest normal float32 is 0. sigma is above 0.
 #pragma once
 #include "kernel.h"
 
