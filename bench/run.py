@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("host", "plan_100k", "data", "tf_data", "torch_maskrcnn", "tf_models")
+SCRIPTS = ("host", "plan_100k", "data", "tf_data", "kernels", "torch_maskrcnn", "tf_models")
 
 
 def main() -> None:
