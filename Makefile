@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 # The name of the stamp holds what was asked for, so a change of pyproject.toml installs again and nothing else does.
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml tests/demo_backend/pyproject.toml | sha256sum | cut -c1-16)
 HOROVOD := $(VENV)/.horovod-$(shell cat pyproject.toml tools/build_horovod.sh | sha256sum | cut -c1-16)
+KERNELS := $(VENV)/.kernels-$(shell cat pyproject.toml kernels/*/* harness/kernels/*.py backends/*/kernels/native/* 2>/dev/null | sha256sum | cut -c1-16)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install horovod demo test test-host test-torch test-tf test-end-to-end check format readme \
-	accuracy bench gpu-check clean
+.PHONY: help install horovod kernels check-kernels demo test test-host test-kernels test-torch test-tf test-end-to-end \
+	check format readme accuracy bench gpu-check clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -31,24 +32,41 @@ $(HOROVOD): $(STAMP)
 	@rm -f $(VENV)/.horovod-*
 	@touch $@
 
-demo: $(HOROVOD)  ## Run the demo matrix on this machine and write its report (minutes).
+kernels: $(KERNELS)  ## Build the native kernels for the CPU and for CUDA, so that no trial waits for that.
+
+# Without a compiler the frameworks' own operations run: no reason to stop, and no stamp, so that the next time tries again.
+$(KERNELS): $(HOROVOD)
+	@echo "building the native kernels, a minute or two the first time"
+	@rm -f $(VENV)/.kernels-*
+	@if $(BIN)/harness doctor --build > .kernels.log; then touch $@; else \
+		grep '^problem: kernels\|^problem: .*\.kernels' .kernels.log || cat .kernels.log; fi
+
+check-kernels: $(KERNELS)  ## Hunt faults in the kernels: sanitizers, removed barriers, nvcc for every architecture (minutes).
+	@echo "checking the kernels"
+	@cd tests && ../$(BIN)/python -m kernel_checks
+
+demo: $(KERNELS)  ## Run the demo matrix on this machine and write its report (minutes).
 	@$(BIN)/harness run matrices/demo.yaml
 
-test: $(HOROVOD) check test-host test-torch test-tf test-end-to-end  ## Run everything that needs no GPU.
+test: $(KERNELS) check test-host test-kernels test-torch test-tf test-end-to-end  ## Run everything that needs no GPU.
 
-test-host: $(HOROVOD)  ## Test the host: seconds, no framework.
+test-host: $(KERNELS)  ## Test the host: seconds, no framework.
 	@echo "testing the host"
-	@$(PYTEST) tests --ignore tests/torch_impl --ignore tests/tf_impl --ignore tests/end_to_end --ignore tests/gpu
+	@$(PYTEST) tests --ignore tests/kernels --ignore tests/torch_impl --ignore tests/tf_impl --ignore tests/end_to_end --ignore tests/gpu
 
-test-torch: $(HOROVOD)  ## Test the PyTorch backend in two processes of its own.
+test-kernels: $(KERNELS)  ## Test the native kernels without a framework, CUDA ones on an emulated device.
+	@echo "testing the kernels"
+	@$(PYTEST) tests/kernels -n 2 --dist loadfile
+
+test-torch: $(KERNELS)  ## Test the PyTorch backend in two processes of its own.
 	@echo "testing the PyTorch backend"
 	@$(PYTEST) tests/torch_impl -n 2 --dist loadfile
 
-test-tf: $(HOROVOD)  ## Test the TensorFlow backends in two processes of their own.
+test-tf: $(KERNELS)  ## Test the TensorFlow backends in two processes of their own.
 	@echo "testing the TensorFlow backends"
 	@$(PYTEST) tests/tf_impl -n 2 --dist loadfile
 
-test-end-to-end: $(HOROVOD)  ## Run small matrices through the command line, kill them, resume them.
+test-end-to-end: $(KERNELS)  ## Run small matrices through the command line, kill them, resume them.
 	@echo "testing end to end"
 	@$(PYTEST) tests/end_to_end
 
@@ -67,15 +85,17 @@ format: $(STAMP)  ## Format the code.
 readme: $(STAMP)  ## Rewrite the README's generated tables from reports/demo.
 	@$(BIN)/harness report reports/demo --update README.md
 
-accuracy: $(HOROVOD)  ## Train a small Mask R-CNN and an EfficientDet-Lite0 to a bar on generated data (minutes).
+accuracy: $(KERNELS)  ## Train a small Mask R-CNN and an EfficientDet-Lite0 to a bar on generated data (minutes).
 	@$(BIN)/python bench/accuracy.py
 
-bench: $(HOROVOD)  ## Measure the harness itself and the backends beside their peers.
+bench: $(KERNELS)  ## Measure the harness itself and the backends beside their peers.
 	@$(BIN)/python bench/run.py
 
-gpu-check: $(HOROVOD)  ## Run everything that needs a GPU.
+gpu-check: $(KERNELS)  ## Run everything that needs a GPU, the kernels' tests on it, and time the kernels there.
 	@$(BIN)/harness doctor
 	@HARNESS_REQUIRE_GPU=1 $(PYTEST) tests/gpu
+	@HARNESS_TEST_DEVICE=cuda $(PYTEST) tests/kernels --ignore tests/kernels/test_sanitizers.py --ignore tests/kernels/test_building.py
+	@$(BIN)/python bench/kernels.py --device cuda
 
 clean:  ## Remove what was built; results and data stay.
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .lint-imports.log
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .lint-imports.log .kernels.log
