@@ -110,7 +110,9 @@ def add_small(commands: Any) -> None:
     """Harness backends and doctor."""
     backends = command(commands, "backends", call_backends, "list the installed backends; broken ones are named")
     backends.add_argument("--json", action="store_true", help="as JSON")
-    command(commands, "doctor", call_doctor, "examine this machine: devices, libraries, what will be unsupported")
+    text = "examine this machine: devices, libraries, kernels built or not, what will be unsupported"
+    doctor = command(commands, "doctor", call_doctor, text)
+    doctor.add_argument("--build", action="store_true", help="build the native kernels where they are not built yet")
 
 
 def add_data(commands: Any) -> None:
@@ -277,11 +279,11 @@ def call_backends(options: argparse.Namespace) -> int:
     return SOME_FAILED if broken else OK
 
 
-def call_doctor(options: argparse.Namespace) -> int:  # noqa: ARG001 - one signature for all commands
-    """Print what this machine has; exit 1 if something is broken."""
+def call_doctor(options: argparse.Namespace) -> int:
+    """Print what this machine has; exit 1 if something is broken, or was to be built and is not."""
     from harness.doctor import examine
 
-    findings, problems = examine()
+    findings, problems = examine(build=options.build)
     width = max(len(what) for what, _ in findings)
     for what, state in findings:
         print(f"{what:<{width}}  {state}")

@@ -2,10 +2,11 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from harness.errors import BackendError
+from harness.kernels.status import DEVICES, State, bound, built, state_of
 from harness.matrix.feasible import why_not
 from harness.matrix.model import Requires
 from harness.measure.machine import machine
@@ -23,8 +24,12 @@ DISTRIBUTIONS = (
 TOOLS = (("C++ compiler", "g++", "--version"), ("CUDA compiler", "nvcc", "--version"), ("git", "git", "--version"))
 
 
-def examine() -> tuple[list[tuple[str, str]], list[str]]:
-    """Findings as (what, state) for a person to read, and the problems among them, each one line."""
+def examine(*, build: bool = False) -> tuple[list[tuple[str, str]], list[str]]:
+    """Findings as (what, state) for a person to read, and the problems among them, each one line.
+
+    Args:
+        build: build the native kernels first where they are not built.
+    """
     here = machine()
     findings = list(describe_machine(here))
     findings += [(name, installed_version(name)) for name in DISTRIBUTIONS]
@@ -35,12 +40,30 @@ def examine() -> tuple[list[tuple[str, str]], list[str]]:
         backends, broken = describe_all()
     except BackendError as error:
         return findings, [str(error)]
+    states = built_kernels(backends.values()) if build else [state_of(device) for device in DEVICES]
+    findings += [(state.name, state.words) for state in states]
+    if build:
+        problems += [f"{state.name}: {state.words}" for state in states if not state.ready and needed(state, here)]
     problems += [backend.reason for backend in broken]
     if not backends and not broken:
         problems.append("no backend is installed; the extras torch and tf bring those of this distribution")
     for info in backends.values():
         findings += describe_backend(info, here)
     return findings, problems
+
+
+def built_kernels(backends: Iterable[BackendInfo]) -> list[State]:
+    """The kernels' libraries and whatever binds the installed frameworks to them, built where they were not."""
+    states = {device: built(device) for device in DEVICES}
+    ready = [device for device in DEVICES if states[device].ready]
+    usable = [info for info in backends if "not installed" not in map(installed_version, info.distributions)]
+    builders = dict.fromkeys(info.kernels_builder for info in usable if info.kernels_builder)
+    return [*states.values(), *(state for builder in builders for state in bound(builder, ready))]
+
+
+def needed(state: State, here: Machine) -> bool:
+    """Whether this machine misses a library that is not there: without a GPU, none for CUDA."""
+    return bool(here.gpus) or not state.name.endswith("cuda")
 
 
 def describe_machine(here: Machine) -> Iterator[tuple[str, str]]:

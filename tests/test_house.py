@@ -59,7 +59,9 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded & (HEAVY | {"pydantic", "pluggy", "yaml"})
 
 
-@pytest.mark.parametrize("module", ["harness.api", "harness.data", "harness.plugins", "harness.worker.trial"])
+@pytest.mark.parametrize(
+    "module", ["harness.api", "harness.data", "harness.kernels", "harness.plugins", "harness.worker.trial"]
+)
 def test_the_doors_are_light(module: str) -> None:
     """What every backend and worker imports brings no framework and no numpy."""
     assert not modules_after(f"import {module}") & HEAVY
@@ -84,6 +86,8 @@ PLANTED = {
     "harness/matrix/planted.py": "import backends.torch_impl",
     "harness/data/planted.py": "import pycocotools",
     "harness/report/planted.py": "import pandas",
+    "harness/kernels/planted.py": "import harness.data",
+    "harness/kernels/planted_too.py": "import PIL",
     "backends/torch_impl/planted.py": "import harness.errors",
     "backends/torch_impl/planted_too.py": "import tensorflow",
     "harness/planted_room.py": "",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness.errors import KernelError
     from harness.kernels.building import Built, Recipe, build
     from harness.kernels.choice import Choice, choose
-    from harness.kernels.library import Library, load
+    from harness.kernels.library import Library, forget, load
     from harness.kernels.recipes import recipe
     from harness.kernels.sources import source_root
 
@@ -19,13 +19,25 @@ _MODULES = {
     "harness.errors": ("KernelError",),
     "harness.kernels.building": ("Built", "Recipe", "build"),
     "harness.kernels.choice": ("Choice", "choose"),
-    "harness.kernels.library": ("Library", "load"),
+    "harness.kernels.library": ("Library", "forget", "load"),
     "harness.kernels.recipes": ("recipe",),
     "harness.kernels.sources": ("source_root",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["Built", "Choice", "KernelError", "Library", "Recipe", "build", "choose", "load", "recipe", "source_root"]
+__all__ = [
+    "Built",
+    "Choice",
+    "KernelError",
+    "Library",
+    "Recipe",
+    "build",
+    "choose",
+    "forget",
+    "load",
+    "recipe",
+    "source_root",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -17,6 +18,7 @@ from harness.kernels.sources import digest_of
 from harness.kernels.toolchain import Compiler
 
 TIMEOUT_S = 1200
+_TELLING = re.compile(r"error|undefined reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +119,5 @@ def _run(command: list[str], log: Path) -> None:
     if done.returncode:
         with log.open("a") as file:
             file.write(done.stdout + done.stderr)
-        words = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
+        words = next(filter(_TELLING.search, done.stderr.splitlines()), f"exit code {done.returncode}")
         raise KernelError(f"{Path(command[0]).name} failed: {words.strip()}; all that it said is in {log}")

@@ -8,6 +8,7 @@ from harness.errors import KernelError
 from harness.kernels.building import Built, build
 from harness.kernels.prototypes import prototypes
 from harness.kernels.recipes import Target, recipe
+from harness.kernels.toolchain import cuda_architectures, cuda_compiler, host_compiler
 
 
 class Library:
@@ -69,3 +70,9 @@ def load(target: Target) -> Library:
         KernelError: it cannot be built or loaded; the message is one line.
     """
     return Library(target, build(recipe(target)))
+
+
+def forget() -> None:
+    """Look for compilers and libraries anew, for one, after the environment has changed; loaded ones stay usable."""
+    for known in (load, host_compiler, cuda_compiler, cuda_architectures):
+        known.cache_clear()

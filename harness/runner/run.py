@@ -200,7 +200,7 @@ class Run:
             device_name=first.device_name if first else None,
             peak_memory_bytes=tuple(record.peak_memory_bytes for record in records),
             time_to_target_s=first.time_to_target_s if first else None,
-            settings=first.settings if first else {},
+            settings=settings_of(records),
             weights=None if saved is None else str(self.store.weights(saved).relative_to(self.store.folder)),
             probe=first.probe if first else None,
             started_at=started_at,
@@ -208,6 +208,16 @@ class Run:
             machine=self.machine,
             provenance=self.provenance.get(trial.backend),
         )
+
+
+def settings_of(records: Sequence[RankRecord]) -> dict[str, str]:
+    """What rank 0 says that it used; where another rank says otherwise, what each of them says."""
+    found = {}
+    for name, value in records[0].settings.items() if records else ():
+        said = {record.rank: record.settings.get(name, "nothing") for record in records}
+        alike = set(said.values()) == {value}
+        found[name] = value if alike else "; ".join(f"rank {rank}: {each}" for rank, each in said.items())
+    return found
 
 
 def runnable(left: Mapping[str, Task], rehearsed: Collection[str] = ()) -> dict[str, Trial]:

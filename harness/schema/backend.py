@@ -39,6 +39,8 @@ class BackendInfo(Record):
     distributions: tuple[str, ...] = ()
     """Names of installed distributions whose versions every result records, the framework's first."""
     options: tuple[Option, ...] = ()
+    kernels_builder: str | None = None
+    """A module that builds what binds the framework to the native kernels, as `python -m MODULE cpu|cuda`."""
     rehearsal: dict[str, OptionValue] = Field(default_factory=dict)
     """Values of options that make the model small, for `run --rehearse`."""
 
