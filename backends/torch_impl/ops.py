@@ -1,4 +1,4 @@
-"""Operations that both stages and both flavours share: boxes, NMS, RoIAlign over levels, pasting of masks.
+"""Operations that both stages and both flavours share: boxes, NMS, levels of RoIs, pasting of masks.
 
 All arithmetic is float32 whatever autocast says. Boxes are x1, y1, x2, y2; `Boxes.inclusive` decides whether x2 and y2
 are the last pixel inside (legacy, width = x2 - x1 + 1) or the far edge (width = x2 - x1).
@@ -10,10 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torchvision.ops import batched_nms, roi_align
+from torchvision.ops import batched_nms, nms
 
 LOG_SIZE_LIMIT = math.log(1000 / 16)
 """Upper bound of dw and dh before they are exponentiated."""
@@ -54,7 +55,10 @@ class Boxes:
         return self.sizes(boxes_N4).prod(dim=-1)
 
     def iou(self, left_M4: Tensor, right_N4: Tensor) -> Tensor:
-        """Intersection over union, [M, N]; boxes without area overlap nothing, not even themselves."""
+        """Intersection over union, [M, N]; 0 where the quotient is no positive number.
+
+        So boxes without area overlap nothing, not even themselves, nor do boxes with a NaN.
+        """
         sides = []
         for axis in (0, 1):
             far = torch.minimum(left_M4[:, None, axis + 2], right_N4[:, axis + 2])
@@ -63,7 +67,8 @@ class Boxes:
             sides.append((side.add_(self.one) if self.inclusive else side).clamp_(min=0))
         inter_MN = sides[0].mul_(sides[1])
         union_MN = (self.areas(left_M4)[:, None] + self.areas(right_N4)).sub_(inter_MN)
-        return inter_MN.div_(union_MN.clamp_(min=torch.finfo(union_MN.dtype).tiny))
+        iou_MN = inter_MN.div_(union_MN)
+        return iou_MN.masked_fill_(~(iou_MN > 0), 0)
 
     def clip(self, boxes_N4: Tensor, height: int, width: int) -> Tensor:
         """Move corners into the image: up to width, or width - 1 in the inclusive convention; [N, 4]."""
@@ -82,13 +87,15 @@ class Boxes:
         shift_N2 = weights[0] * (target_N2 - centre_N2) / anchor_N2
         return torch.cat((shift_N2, weights[1] * torch.log(size_N2 / anchor_N2)), dim=1)
 
-    def decode(self, deltas_N4: Tensor, anchors_N4: Tensor, weights: Weights) -> Tensor:
+    def decode(
+        self, deltas_N4: Tensor, anchors_N4: Tensor, weights: Weights, log_limit: float = LOG_SIZE_LIMIT
+    ) -> Tensor:
         """Boxes that offsets make of anchors, [..., 4]; the inverse of `encode` up to the limit on dw and dh."""
         size_N2 = self.sizes(anchors_N4)
         centre_N2 = anchors_N4[..., :2] + 0.5 * size_N2
         shift_N2, scale_N2 = deltas_N4[..., :2], deltas_N4[..., 2:]
         centre_N2 = shift_N2 / weights[0] * size_N2 + centre_N2
-        half_N2 = 0.5 * (torch.exp((scale_N2 / weights[1]).clamp(max=LOG_SIZE_LIMIT)) * size_N2)
+        half_N2 = 0.5 * (torch.exp((scale_N2 / weights[1]).clamp(max=log_limit)) * size_N2)
         far_N2 = centre_N2 + half_N2
         return torch.cat((centre_N2 - half_N2, far_N2 - self.one if self.inclusive else far_N2), dim=-1)
 
@@ -99,10 +106,19 @@ class Boxes:
     def nms(self, boxes_N4: Tensor, scores_N: Tensor, groups_N: Tensor, iou: float) -> Tensor:
         """Indices kept by greedy NMS inside each group, best score first, int64 [<= N].
 
-        torchvision's kernel knows no + 1: moving the far corners out by one gives it the inclusive areas.
+        torchvision's kernel knows no + 1: moving the far corners out by one gives it the inclusive areas. On the CPU
+        each group is a call of its own, so that no coordinate is shifted and rounded; on a device they share one call.
         """
-        kept: Tensor = batched_nms(self.to_edges(boxes_N4), scores_N, groups_N, iou)
-        return kept
+        edges_N4, iou = self.to_edges(boxes_N4), float(np.float32(iou))
+        if boxes_N4.is_cuda:
+            kept: Tensor = batched_nms(edges_N4, scores_N, groups_N, iou)
+            return kept
+        stays_N = torch.zeros_like(groups_N, dtype=torch.bool)
+        for group in set(groups_N.tolist()):
+            member_G = (groups_N == group).nonzero()[:, 0]
+            stays_N[member_G[nms(edges_N4[member_G], scores_N[member_G], iou)]] = True
+        order_N = scores_N.argsort(descending=True, stable=True)
+        return order_N[stays_N[order_N]]
 
 
 def roi_levels(boxes: Boxes, rois_R4: Tensor, levels: int, *, eps_inside: bool) -> Tensor:
@@ -112,26 +128,9 @@ def roi_levels(boxes: Boxes, rois_R4: Tensor, levels: int, *, eps_inside: bool) 
     return (4 + octave_R).floor().clamp(2, 1 + levels).to(torch.int64) - 2
 
 
-def multilevel_roi_align(
-    features: Sequence[Tensor], rois_R5: Tensor, levels_R: Tensor, *, bins: int, sampling_ratio: int
-) -> Tensor:
-    """Pool each RoI (image, x1, y1, x2, y2) from its own level; level i has stride 4·2^i; float32 [R, C, bins, bins].
-
-    Waits for the device once, to learn how many RoIs each level has.
-    """
-    order_R = torch.argsort(levels_R, stable=True)
-    counts = torch.bincount(levels_R, minlength=len(features)).tolist()
-    parts = torch.split(rois_R5[order_R], counts)
-    pooled = [
-        roi_align(feature.float(), part, bins, 1 / (4 << level), sampling_ratio, aligned=False)
-        for level, (feature, part) in enumerate(zip(features, parts, strict=True))
-    ]
-    return torch.cat(pooled)[torch.argsort(order_R)]
-
-
-def with_image_index(boxes: Sequence[Tensor]) -> Tensor:
-    """Boxes of several images as RoIs (image, x1, y1, x2, y2), [R, 5]."""
-    return torch.cat([pad(part_N4, (1, 0), value=float(index)) for index, part_N4 in enumerate(boxes)])
+def image_indices(boxes: Sequence[Tensor]) -> Tensor:
+    """The image of each box of several images, int64 [R]."""
+    return torch.cat([torch.full((len(part_N4),), index, device=part_N4.device) for index, part_N4 in enumerate(boxes)])
 
 
 def paste_masks(masks_NSS: Tensor, boxes_N4: Tensor, height: int, width: int, *, threshold: float = 0.5) -> Tensor:

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from backends.torch_impl.maskrcnn.anchors import AnchorMaker, centred_cell_anchors, grid_anchors, legacy_cell_anchors
+from backends.torch_impl.kernels.cells import centred_cell_anchors, legacy_cell_anchors
+from backends.torch_impl.kernels.framework import grid_anchors
+from backends.torch_impl.maskrcnn.anchors import AnchorMaker
 from backends.torch_impl.maskrcnn.config import MaskRCNNConfig
 
 pytestmark = pytest.mark.torch

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_iou, nms
 
-from backends.torch_impl.ops import Boxes, multilevel_roi_align, roi_levels, with_image_index
+from backends.torch_impl.kernels import PoolRule, RoIs
+from backends.torch_impl.kernels.framework import roi_align
+from backends.torch_impl.ops import Boxes, image_indices, roi_levels
 
 pytestmark = pytest.mark.torch
 
@@ -176,11 +178,16 @@ def test_level_of_a_box_without_area_is_the_finest():
     assert roi_levels(EDGES, torch.zeros(1, 4), 4, eps_inside=False).tolist() == [0]
 
 
+def pooled_rois(features, boxes, levels, bins=7):
+    """RoIAlign of boxes of each image from a pyramid that begins at stride 4."""
+    rois = RoIs(torch.cat(boxes), image_indices(boxes), torch.tensor(levels))
+    return roi_align(features, rois, PoolRule(tuple(1 / (4 << level) for level in range(len(features))), bins, 2))
+
+
 def test_roi_align_samples_without_a_half_pixel_shift():
     """On a ramp whose pixel value is its column, each bin holds the mean of its 2 × 2 samples at whole coordinates."""
     ramp = torch.arange(32.0).expand(1, 1, 32, 32).contiguous()
-    rois_R5 = with_image_index([torch.tensor([[16.0, 16, 72, 72]])])
-    pooled = multilevel_roi_align([ramp], rois_R5, torch.tensor([0]), bins=7, sampling_ratio=2)
+    pooled = pooled_rois([ramp], [torch.tensor([[16.0, 16, 72, 72]])], [0])
     # stride 4: x from 4 to 18 in 7 bins of 2; samples at 1/4 and 3/4 of a bin; no shift by half a pixel
     assert pooled[0, 0, 0].tolist() == pytest.approx([4 + 2 * b + 1 for b in range(7)])
 
@@ -188,8 +195,7 @@ def test_roi_align_samples_without_a_half_pixel_shift():
 def test_roi_align_widens_small_rois_to_one_cell():
     """An RoI smaller than a cell is pooled as if one cell wide (legacy rule)."""
     ramp = torch.arange(32.0).expand(1, 1, 32, 32).contiguous()
-    rois_R5 = with_image_index([torch.tensor([[40.0, 40, 41, 41]])])
-    pooled = multilevel_roi_align([ramp], rois_R5, torch.tensor([0]), bins=7, sampling_ratio=2)
+    pooled = pooled_rois([ramp], [torch.tensor([[40.0, 40, 41, 41]])], [0])
     assert pooled[0, 0, 0].tolist() == pytest.approx([10 + (b + 0.5) / 7 for b in range(7)], rel=1e-5)
 
 
@@ -199,9 +205,7 @@ def test_roi_align_puts_every_roi_back_in_its_place():
     for level in range(4):
         features[level][1] += 1
     boxes = [torch.tensor([[0.0, 0, 10, 10], [0, 0, 240, 240]]), torch.tensor([[0.0, 0, 120, 120], [0, 0, 9, 9]])]
-    rois_R5 = with_image_index(boxes)
-    levels_R = torch.tensor([0, 2, 1, 0])
-    pooled = multilevel_roi_align(features, rois_R5, levels_R, bins=1, sampling_ratio=2)
+    pooled = pooled_rois(features, boxes, [0, 2, 1, 0], bins=1)
     assert pooled.flatten().tolist() == [0, 20, 11, 1]
 
 

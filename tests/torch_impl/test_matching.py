@@ -4,11 +4,18 @@ import pytest
 import torch
 from torchvision.models.detection._utils import Matcher
 
-from backends.torch_impl.maskrcnn.matching import Sampler, match
+from backends.torch_impl.kernels import MatchRule
+from backends.torch_impl.kernels.framework import match_overlaps
+from backends.torch_impl.maskrcnn.matching import Sampler
 
 pytestmark = pytest.mark.torch
 
 CPU = torch.device("cpu")
+
+
+def match(iou_MN, foreground, background, *, keep_best):
+    """Objects and states of candidates whose overlaps are known."""
+    return match_overlaps(iou_MN, MatchRule(foreground, background, "ties" if keep_best else "none"))
 
 
 def test_thresholds_include_their_lower_end():

@@ -35,7 +35,7 @@ def test_twenty_steps_lower_the_loss(mini, flavour):
     """From a fixed seed, the last five of twenty steps lose clearly less than the first five."""
     with opened(trial(options={**LEARNING, "flavour": flavour}, batch_size_per_gpu=2), *mini) as work:
         found = total(losses(work, 20))
-    assert sum(found[-5:]) < 0.75 * sum(found[:5])
+    assert sum(found[-5:]) < 0.8 * sum(found[:5])
 
 
 def test_without_a_learning_rate_nothing_is_learnt(mini):

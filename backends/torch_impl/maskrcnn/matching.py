@@ -1,6 +1,6 @@
-"""Which object an anchor or proposal learns, and which of them are sampled.
+"""Which candidates (anchors or proposals) are sampled.
 
-Shapes: M objects, N candidates (anchors or proposals).
+Shapes: N candidates.
 """
 
 from dataclasses import dataclass
@@ -10,34 +10,6 @@ from torch import Tensor
 
 _MASK_32 = 0xFFFFFFFF
 _INDEX_BITS = 24
-
-
-def match(iou_MN: Tensor, foreground: float, background: float, *, keep_best: bool) -> tuple[Tensor, Tensor]:
-    """Assign to each candidate the object it overlaps most.
-
-    Args:
-        iou_MN: overlap of M objects, M >= 0, with N candidates.
-        foreground: candidates with at least this IoU are foreground.
-        background: candidates below this IoU are background; those between take no part.
-        keep_best: every candidate that ties an object's best IoU is foreground too, and keeps its own best object
-            (Faster R-CNN, section 3.1.2). An object that overlaps no candidate makes none foreground; published code
-            of either flavour makes every candidate foreground that overlaps nothing, for an object outside all
-            anchors.
-
-    Returns:
-        Object of each candidate, int64 [N] (0 where there is none), and its state, int8 [N]: 1 foreground,
-        0 background, -1 ignored.
-    """
-    if len(iou_MN) == 0:
-        zeros_N = torch.zeros(iou_MN.shape[1], dtype=torch.int64, device=iou_MN.device)
-        return zeros_N, zeros_N.to(torch.int8)
-    best_N, object_N = iou_MN.max(dim=0)
-    foreground_N = best_N >= foreground
-    if keep_best:
-        top_M1 = iou_MN.max(dim=1, keepdim=True).values
-        foreground_N |= ((iou_MN == top_M1) & (top_M1 > 0)).any(dim=0)
-    state_N = foreground_N.to(torch.int8) - (~foreground_N & (best_N >= background)).to(torch.int8)
-    return object_N, state_N
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from backends.torch_impl.kernels import FRAMEWORK, Kernels
 from backends.torch_impl.maskrcnn.backbone import BackboneWithFPN
 from backends.torch_impl.maskrcnn.config import MaskRCNNConfig
 from backends.torch_impl.maskrcnn.masks import mask_targets
@@ -16,7 +17,7 @@ from backends.torch_impl.maskrcnn.matching import Sampler
 from backends.torch_impl.maskrcnn.roi_heads import RoIHeads, SampledRoIs
 from backends.torch_impl.maskrcnn.rpn import RPN, RPNOutputs
 from backends.torch_impl.maskrcnn.targets import ImageSize, Prediction, Target
-from backends.torch_impl.ops import Boxes, paste_masks
+from backends.torch_impl.ops import Boxes
 
 __all__ = ["MaskRCNN", "Prediction", "Sampler", "Target"]
 
@@ -30,19 +31,21 @@ class MaskRCNN(nn.Module):
 
     Parameters are named as in torchvision's `maskrcnn_resnet50_fpn`. Convolutions and linear layers follow autocast;
     boxes, NMS, RoIAlign and losses are float32. `forward` is `losses` or `predict`, by whether targets are given, so
-    that DistributedDataParallel can wrap the module.
+    that DistributedDataParallel can wrap the module. `kernels` decides what computes the operations that have native
+    kernels: anchors, matching, selection, NMS, RoIAlign, mask targets and pasting.
     """
 
     pixel_gain_3: Tensor
     pixel_shift_3: Tensor
 
-    def __init__(self, config: MaskRCNNConfig) -> None:
+    def __init__(self, config: MaskRCNNConfig, kernels: Kernels = FRAMEWORK) -> None:
         super().__init__()
         self.config = config
+        self.kernels = kernels
         self.boxes = Boxes(inclusive=config.inclusive_boxes)
         self.backbone = BackboneWithFPN(config)
-        self.rpn = RPN(config)
-        self.roi_heads = RoIHeads(config)
+        self.rpn = RPN(config, kernels)
+        self.roi_heads = RoIHeads(config, kernels)
         gain_3, mean_3 = torch.tensor(config.pixel_std).reciprocal(), torch.tensor(config.pixel_mean)
         self._constant("pixel_gain_3", gain_3 * config.pixel_scale)
         self._constant("pixel_shift_3", -mean_3 * gain_3)
@@ -152,7 +155,7 @@ class MaskRCNN(nn.Module):
         hidden = self.roi_heads.mask_features(features, boxes)
         logits_FSS = self.roi_heads.mask_predictor.of_class(hidden, labels_F)
         with _float32(logits_FSS.device):
-            wanted_FSS = mask_targets(targets, boxes, objects, self.config.mask_size)
+            wanted_FSS = mask_targets(targets, boxes, objects, self.config.mask_size, self.kernels)
             total = binary_cross_entropy_with_logits(logits_FSS, wanted_FSS, reduction="sum")
         return total, torch.full_like(total, len(labels_F))
 
@@ -213,7 +216,7 @@ class MaskRCNN(nn.Module):
     def paste(self, masks_NSS: Tensor, boxes_N4: Tensor, height: int, width: int) -> Tensor:
         """Masks over their boxes in an image of that size, bool [N, height, width]; boxes in the image's frame."""
         with _float32(masks_NSS.device):
-            return paste_masks(masks_NSS, boxes_N4, height, width, threshold=self.config.mask_threshold)
+            return self.kernels.paste_masks(masks_NSS, boxes_N4, (height, width), self.config.mask_threshold)
 
 
 def _as_tuples(sizes_B2: Tensor) -> list[ImageSize]:

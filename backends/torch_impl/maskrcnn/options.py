@@ -94,6 +94,20 @@ OPTIONS = (
         help="half type of precision amp; auto: fp16 with loss scaling on GPUs, bf16 on the CPU",
     ),
     Option(
+        name="kernels",
+        type="str",
+        default="native",
+        choices=("native", "framework"),
+        help="what computes overlaps, matching, NMS, RoIAlign and masks: the harness's own kernels, compiled at first "
+        "use, or torch and torchvision; without a compiler native becomes framework, and the result says so",
+    ),
+    Option(
+        name="strict_kernels",
+        type="bool",
+        default=False,
+        help="a trial that cannot have the kernels it asks for is unsupported, instead of running on others",
+    ),
+    Option(
         name="cpu_threads",
         type="int",
         default=None,
@@ -183,6 +197,8 @@ class Options:
     labels: Literal["contiguous", "ids"]
     channels_last: bool
     half: Half
+    kernels: Literal["native", "framework"]
+    strict_kernels: bool
     cpu_threads: int | None
     loader_threads: int
     prefetch_batches: int

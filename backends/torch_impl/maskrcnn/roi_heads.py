@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu, smooth_l1_loss
 
+from backends.torch_impl.kernels import FRAMEWORK, Candidates, Kernels, MatchRule, NmsRule, PoolRule, RoIs
 from backends.torch_impl.maskrcnn.config import MaskRCNNConfig
-from backends.torch_impl.maskrcnn.matching import Sampler, match
+from backends.torch_impl.maskrcnn.matching import Sampler
 from backends.torch_impl.maskrcnn.targets import ImageSize, Target
-from backends.torch_impl.ops import Boxes, multilevel_roi_align, roi_levels, with_image_index
+from backends.torch_impl.ops import Boxes, image_indices, roi_levels
 
 ROI_STREAM = 1
+_SCALES = (1 / 4, 1 / 8, 1 / 16, 1 / 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,22 +124,24 @@ def _kaiming(module: nn.Module) -> None:
 class RoIHeads(nn.Module):
     """Both heads and their rules."""
 
-    def __init__(self, config: MaskRCNNConfig) -> None:
+    def __init__(self, config: MaskRCNNConfig, kernels: Kernels = FRAMEWORK) -> None:
         super().__init__()
         self.config = config
+        self.kernels = kernels
         self.boxes = Boxes(inclusive=config.inclusive_boxes)
         self.box_head = BoxHead(config.fpn_channels * config.box_pool**2, config.box_head_dim)
         self.box_predictor = BoxPredictor(config.box_head_dim, config.num_classes)
         self.mask_head = MaskHead(config.fpn_channels, config.head_channels)
         self.mask_predictor = MaskPredictor(config.head_channels, config.num_classes)
 
-    def pool(self, features: Sequence[Tensor], boxes: Sequence[Tensor], bins: int) -> Tensor:
+    def pool(
+        self, features: Sequence[Tensor], boxes: Sequence[Tensor], bins: int, *, channels_last: bool = False
+    ) -> Tensor:
         """RoIAlign from P2..P5, float32 [R, C, bins, bins]."""
-        rois_R5 = with_image_index(boxes)
-        levels_R = roi_levels(self.boxes, rois_R5[:, 1:], 4, eps_inside=self.config.level_eps_inside)
-        return multilevel_roi_align(
-            features[:4], rois_R5, levels_R, bins=bins, sampling_ratio=self.config.sampling_ratio
-        )
+        boxes_R4 = torch.cat(tuple(boxes))
+        levels_R = roi_levels(self.boxes, boxes_R4, 4, eps_inside=self.config.level_eps_inside)
+        rule = PoolRule(_SCALES, bins, self.config.sampling_ratio, channels_last=channels_last)
+        return self.kernels.roi_align(features[:4], RoIs(boxes_R4, image_indices(boxes), levels_R), rule)
 
     def box_outputs(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Class logits [R, K] and box offsets [R, K, 4] of the RoIs of all images, float32."""
@@ -146,7 +150,9 @@ class RoIHeads(nn.Module):
 
     def mask_features(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """What the mask predictor reads, [R, C, 14, 14]."""
-        hidden: Tensor = self.mask_head(self.pool(features, boxes, self.config.mask_pool))
+        weight = cast("nn.Conv2d", cast("nn.Sequential", self.mask_head[0])[0]).weight
+        last = weight.is_contiguous(memory_format=torch.channels_last)
+        hidden: Tensor = self.mask_head(self.pool(features, boxes, self.config.mask_pool, channels_last=last))
         return hidden
 
     @torch.no_grad()
@@ -164,8 +170,9 @@ class RoIHeads(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         config = self.config
         boxes_N4 = torch.cat((proposals_N4, target.boxes_N4))
-        iou_MN = self.boxes.iou(target.boxes_N4, boxes_N4)
-        object_N, state_N = match(iou_MN, config.roi_fg_iou, config.roi_fg_iou, keep_best=False)
+        rule = MatchRule(config.roi_fg_iou, config.roi_fg_iou, one=self.boxes.one)
+        object_1N, state_1N = self.kernels.match(target.boxes_N4[None], boxes_N4, rule, None)
+        object_N, state_N = object_1N[0], state_1N[0]
         chosen_N = sampler.select(
             state_N, config.roi_samples, config.roi_positive_fraction, target.image_id, ROI_STREAM
         )
@@ -194,7 +201,7 @@ class RoIHeads(nn.Module):
     ) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Boxes [N, 4], scores [N] and labels [N] of each image, best first.
 
-        Waits for the device once an image for the scores above the threshold, and inside torchvision's NMS.
+        Waits for the device twice an image, for the scores above the threshold and for the boxes that stay.
         """
         counts = [len(boxes) for boxes in proposals]
         scores, deltas = torch.split(logits_RK.softmax(dim=-1), counts), torch.split(deltas_RK4, counts)
@@ -210,10 +217,12 @@ class RoIHeads(nn.Module):
         scores_N = scores_RK[roi_N, label_N]
         boxes_N4 = self.boxes.decode(deltas_RK4[roi_N, label_N], proposals_R4[roi_N], config.box_weights)
         boxes_N4 = self.boxes.clip(boxes_N4, *size)
-        large_N = self.boxes.large_enough(boxes_N4, config.detection_min_size).nonzero()[:, 0]
-        boxes_N4, scores_N, label_N = boxes_N4[large_N], scores_N[large_N], label_N[large_N]
-        keep = self.boxes.nms(boxes_N4, scores_N, label_N, config.detection_nms_iou)
-        keep = self._best(keep, scores_N)
+        large_N = self.boxes.large_enough(boxes_N4, config.detection_min_size)
+        candidates = Candidates(boxes_N4[None], scores_N[None], label_N[None], large_N[None])
+        limit = len(label_N) if config.keep_ties else config.detections
+        rule = NmsRule(config.detection_nms_iou, limit, self.boxes.one)
+        kept_1D, count_1 = self.kernels.nms(candidates, rule)
+        keep = self._best(kept_1D[0, : int(count_1)], scores_N)
         return boxes_N4[keep], scores_N[keep], label_N[keep]
 
     def _best(self, keep: Tensor, scores_N: Tensor) -> Tensor:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
+from backends.torch_impl.kernels import FRAMEWORK, Candidates, Chosen, Kernels, MatchRule, NmsRule, SelectRule
 from backends.torch_impl.maskrcnn.anchors import AnchorMaker
 from backends.torch_impl.maskrcnn.config import MaskRCNNConfig
-from backends.torch_impl.maskrcnn.matching import Sampler, match
+from backends.torch_impl.maskrcnn.matching import Sampler
 from backends.torch_impl.maskrcnn.targets import ImageSize, Target
-from backends.torch_impl.ops import Boxes
+from backends.torch_impl.ops import LOG_SIZE_LIMIT, Boxes
 
 ANCHOR_STREAM = 0
 _UNIT = (1.0, 1.0)
@@ -58,11 +59,12 @@ class RPNHead(nn.Module):
 class RPN(nn.Module):
     """Proposals and their losses; only the head has parameters."""
 
-    def __init__(self, config: MaskRCNNConfig) -> None:
+    def __init__(self, config: MaskRCNNConfig, kernels: Kernels = FRAMEWORK) -> None:
         super().__init__()
         self.config = config
+        self.kernels = kernels
         self.boxes = Boxes(inclusive=config.inclusive_boxes)
-        self.make_anchors = AnchorMaker(config)
+        self.make_anchors = AnchorMaker(config, kernels)
         self.head = RPNHead(config.fpn_channels, len(config.anchor_ratios))
 
     def forward(self, features: Sequence[Tensor], padded: tuple[int, int]) -> RPNOutputs:
@@ -75,46 +77,39 @@ class RPN(nn.Module):
     def propose(self, outputs: RPNOutputs, sizes: Sequence[ImageSize], *, training: bool) -> list[Tensor]:
         """Boxes of each image, float32 [<= post-NMS limit, 4], best first.
 
-        Waits for the device once an image for the boxes of sufficient size, and inside torchvision's NMS.
+        Waits for the device once a batch, to learn how many there are.
         """
         config = self.config
-        scores_BK, boxes_BK4, levels_BK = self._best(outputs, training=training)
         limit = config.rpn_post_nms_train if training else config.rpn_post_nms_test
-        kept = [
-            self._suppress(scores_BK[image], boxes_BK4[image], levels_BK[image], size)
-            for image, size in enumerate(sizes)
-        ]
+        candidates = self._best(outputs, sizes, training=training)
+        kept_BD, count_B = self.kernels.nms(candidates, NmsRule(config.rpn_nms_iou, limit, self.boxes.one))
+        kept = []
+        for image, count in enumerate(count_B.tolist()):
+            index_N = kept_BD[image, :count]
+            kept.append((candidates.boxes_BK4[image, index_N], candidates.scores_BK[image, index_N]))
         if training and config.proposals_per == "batch":
             return _best_of_batch(kept, limit)
-        return [boxes_N4[:limit] for boxes_N4, _ in kept]
+        return [boxes_N4 for boxes_N4, _ in kept]
 
-    def _best(self, outputs: RPNOutputs, *, training: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores [B, K], decoded boxes [B, K, 4] and levels [B, K] of each level's best anchors."""
-        count = self.config.rpn_pre_nms_train if training else self.config.rpn_pre_nms_test
-        scores, boxes, levels = [], [], []
-        for level, (logits_BN, deltas_BN4, anchors_N4) in enumerate(
-            zip(outputs.logits, outputs.deltas, outputs.anchors, strict=True)
-        ):
-            top = logits_BN.topk(min(count, logits_BN.shape[1]), dim=1)
-            deltas_BK4 = deltas_BN4.gather(1, top.indices[..., None].expand(-1, -1, 4))
-            scores.append(top.values.sigmoid())
-            boxes.append(self.boxes.decode(deltas_BK4, anchors_N4[top.indices], _UNIT))
-            levels.append(torch.full_like(top.indices, level))
-        return torch.cat(scores, 1), torch.cat(boxes, 1), torch.cat(levels, 1)
-
-    def _suppress(self, scores_K: Tensor, boxes_K4: Tensor, levels_K: Tensor, size: ImageSize) -> tuple[Tensor, Tensor]:
-        boxes_K4 = self.boxes.clip(boxes_K4, *size)
-        large_N = self.boxes.large_enough(boxes_K4, self.config.rpn_min_size).nonzero()[:, 0]
-        boxes_N4, scores_N = boxes_K4[large_N], scores_K[large_N]
-        keep = self.boxes.nms(boxes_N4, scores_N, levels_K[large_N], self.config.rpn_nms_iou)
-        return boxes_N4[keep], scores_N[keep]
+    def _best(self, outputs: RPNOutputs, sizes: Sequence[ImageSize], *, training: bool) -> Candidates:
+        """Each level's best anchors, decoded and clipped; not valid are those below the least size."""
+        config = self.config
+        count = config.rpn_pre_nms_train if training else config.rpn_pre_nms_test
+        top = [logits_BN.topk(min(count, logits_BN.shape[1]), dim=1) for logits_BN in outputs.logits]
+        chosen = Chosen([each.indices for each in top], [each.values for each in top], outputs.deltas, outputs.anchors)
+        sizes_B2 = torch.tensor(sizes, dtype=torch.float32).to(outputs.logits[0].device, non_blocking=True)
+        rule = SelectRule(_UNIT, LOG_SIZE_LIMIT, config.rpn_min_size, self.boxes.one)
+        boxes_BK4, scores_BK, valid_BK = self.kernels.select_boxes(chosen, sizes_B2, rule)
+        levels = [torch.full_like(each.indices, level) for level, each in enumerate(top)]
+        return Candidates(boxes_BK4, scores_BK, torch.cat(levels, 1), valid_BK)
 
     @torch.no_grad()
     def assign(self, anchors_N4: Tensor, target: Target, size: ImageSize) -> tuple[Tensor, Tensor]:
         """Object of each anchor, int64 [N], and its state, int8 [N]: 1 foreground, 0 background, -1 ignored."""
         config = self.config
-        iou_MN = self.boxes.iou(target.boxes_N4, anchors_N4)
-        object_N, state_N = match(iou_MN, config.rpn_fg_iou, config.rpn_bg_iou, keep_best=True)
+        rule = MatchRule(config.rpn_fg_iou, config.rpn_bg_iou, "ties", one=self.boxes.one)
+        object_1N, state_1N = self.kernels.match(target.boxes_N4[None], anchors_N4, rule, None)
+        object_N, state_N = object_1N[0], state_1N[0]
         if config.straddle_rule:
             state_N = state_N.masked_fill(~inside(anchors_N4, size), -1)
         return object_N, state_N

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from backends.torch_impl.device import device_name, device_of, memory_errors
 from backends.torch_impl.distributed import Ranks, ranks_of
+from backends.torch_impl.kernels import Kernels, kernels_of
 from backends.torch_impl.maskrcnn.config import MaskRCNNConfig
 from backends.torch_impl.maskrcnn.model import MaskRCNN
 from backends.torch_impl.maskrcnn.options import RANDOM, Options, options_of
@@ -16,6 +17,7 @@ from backends.torch_impl.maskrcnn.weights import load_weights
 from backends.torch_impl.precision import Precision, set_precision
 from harness.api import Context, Trial, UnsupportedTrialError
 from harness.data import label_map
+from harness.kernels import Choice, KernelError, choose
 
 PUBLISHED_SIDES = (800, 1333)
 """Shorter side, and what the longer side may reach; another `image_size` keeps their ratio."""
@@ -35,6 +37,7 @@ class Session:
     model: MaskRCNN
     classes: Mapping[int, int]
     """Class of each category id of the data set."""
+    kernels: Choice
 
     def settings(self) -> Mapping[str, str]:
         """What really runs, in words."""
@@ -44,6 +47,7 @@ class Session:
             "memory_format": "channels_last" if self.options.channels_last else "contiguous",
             "flavour": self.config.flavour,
             "norm": self.config.norm,
+            "kernels": self.kernels.words,
             "weights": self.options.weights,
             "threads": str(torch.get_num_threads()),
             "loader_threads": str(self.options.loader_threads),
@@ -70,11 +74,26 @@ def open_session(trial: Trial, context: Context, category_ids: Sequence[int]) ->
         torch.set_num_threads(options.cpu_threads)
     device = device_of(trial, context)
     precision = set_precision(trial, device, options.half)
+    kernels = _choose(options, device)
     classes = label_map(category_ids, options.labels)
     config = config_of(trial, options, 1 + max(classes.values(), default=1))
     with memory_errors():
-        model = _build(trial, options, config).to(device)
-    return Session(trial, context, options, device, precision, ranks_of(trial, context, device), config, model, classes)
+        model = _build(trial, options, config, kernels_of(kernels)).to(device)
+    ranks = ranks_of(trial, context, device)
+    return Session(trial, context, options, device, precision, ranks, config, model, classes, kernels)
+
+
+def _choose(options: Options, device: torch.device) -> Choice:
+    """The kernels that a trial runs on, built if they are not there.
+
+    Raises:
+        UnsupportedTrialError: native ones cannot be had, and the trial takes no others.
+    """
+    target: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
+    try:
+        return choose(options.kernels, target, strict=options.strict_kernels)
+    except KernelError as error:
+        raise UnsupportedTrialError(str(error)) from error
 
 
 def config_of(trial: Trial, options: Options, num_classes: int) -> MaskRCNNConfig:
@@ -105,10 +124,10 @@ def config_of(trial: Trial, options: Options, num_classes: int) -> MaskRCNNConfi
         raise UnsupportedTrialError(str(error)) from error
 
 
-def _build(trial: Trial, options: Options, config: MaskRCNNConfig) -> MaskRCNN:
+def _build(trial: Trial, options: Options, config: MaskRCNNConfig, kernels: Kernels) -> MaskRCNN:
     """The model on the CPU: the same weights on every rank, since all start from one seed or one file."""
     torch.manual_seed(trial.seed)
-    model = MaskRCNN(config)
+    model = MaskRCNN(config, kernels)
     if options.weights != RANDOM:
         load_weights(model, Path(options.weights), part=options.weights_part)
     return in_channels_last(model) if options.channels_last else model
