@@ -23,7 +23,7 @@ def three_steps(data, rank=0, **axes):
     """Losses of three updates, the weights after them, and whether all ranks hold the same."""
     with opened(trial(options=FROZEN, **axes), data, rank=rank, lite=True) as work:  # less for XLA to compile
         found = losses(work, 3)
-        equal = work._session.ranks.equal(named_variables(work._session.model).values())
+        equal = work._session.machine.ranks.equal(named_variables(work._session.model).values())
         return {"losses": found, "weights": variables(work), "equal": equal, "settings": dict(work.settings())}
 
 
@@ -34,7 +34,7 @@ def statistics(data, rank):
         live = named_variables(work._session.model)[name]
         live.assign_add(tf.fill(live.shape, 1.0 + rank))
         work.evaluation()
-        return {"live": live.numpy(), "kept": named_variables(work._detector.model)[name].numpy()}
+        return {"live": live.numpy(), "kept": named_variables(work._kept)[name].numpy()}
 
 
 def main():

@@ -43,10 +43,12 @@ from harness.data import (
 Targets = Callable[[int, Frame, bool, Size], Mapping[str, NDArray[Any]]]
 """What is learnt from an image, as arrays that can be stacked; given its place in the set, its frame, whether it is
 mirrored, and the size of its batch's canvas."""
+MicroBatch = tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]
+"""Images, sizes and targets."""
 
-ROW = 14
-"""Numbers that say all about one image: index (-1: black), window (4), size (2), mirrored, canvas (2), stored
-size (2), number of its batch, place in it."""
+ROW = 12
+"""Numbers that say all about one image: index (-1: black), window (4), size (2), mirrored, canvas (2), stored size
+(2)."""
 MARGIN = 2
 """Columns beside a window that are decoded too: at its edge the decoder would not know the colour beyond."""
 ALIGNMENT = 64
@@ -67,6 +69,14 @@ class Inputs:
     targets: Mapping[str, tf.Tensor] = field(default_factory=dict)
     """What `targets` returned, stacked along a first axis of B; empty in inference."""
 
+    def seen(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Images and sizes: what detections are made of."""
+        return self.images_BHW3, self.sizes_B2
+
+    def learnt(self) -> MicroBatch:
+        """Images, sizes and targets: what losses are made of."""
+        return *self.seen(), dict(self.targets)
+
 
 class Part(NamedTuple):
     """The plan of one micro-batch: what stands where."""
@@ -76,40 +86,56 @@ class Part(NamedTuple):
     mirrored: tuple[bool, ...]
     canvas: Size
 
-    def rows(self, number: int, places: int) -> NDArray[np.int64]:
+    def rows(self, places: int) -> NDArray[np.int64]:
         """All about each image of a batch, black ones at the end to fill the places; int64 [places, ROW]."""
         black = (-1, 0, 0, 1, 1, *self.canvas, 0, *self.canvas, 1, 1)
         real = [
             (index, *frame.region, *frame.size, mirrored, *self.canvas, *frame.stored)
             for index, frame, mirrored in zip(self.indices, self.frames, self.mirrored, strict=True)
         ]
-        rows = real + [black] * (places - len(real))
-        return np.array([(*row, number, place) for place, row in enumerate(rows)], dtype=np.int64)
+        return np.array(real + [black] * (places - len(real)), dtype=np.int64)
+
+
+NOTHING = Part((), (), (), (1, 1))
+"""What is planned behind the end of a plan: a black pixel in each place."""
 
 
 class Canvases:
-    """Batches that are being filled, by several threads at once: each image is written where it stays."""
+    """Batches that are being filled, by several threads at once: each image is written where it stays.
 
-    def __init__(self, places: int) -> None:
-        self._places, self._lock = places, Lock()
-        self._open: dict[int, NDArray[np.uint8]] = {}
+    Images have numbers: those of the first batch, place by place, those of the second, and so on without end.
+    """
 
-    def place(self, row: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Where an image of a batch goes, uint8 [*size, 3]; what is beside it turns black."""
-        height, width, _, *canvas = row[5:10].tolist()
-        number, place = row[12:].tolist()
+    def __init__(self, parts: Iterator[Part], places: int) -> None:
+        self._parts, self._places, self._lock = parts, places, Lock()
+        self._open: dict[int, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
+        self._begun = 0
+
+    def row(self, number: int) -> NDArray[np.int64]:
+        """All about an image, int64 [ROW]."""
+        batch, place = divmod(number, self._places)
         with self._lock:
-            if number not in self._open:
-                self._open[number] = _aligned((self._places, *canvas, 3))
-            canvas_HW3 = self._open[number][place]
-        canvas_HW3[height:] = 0
-        canvas_HW3[:height, width:] = 0
-        return canvas_HW3[:height, :width]
+            while self._begun <= batch:
+                part = next(self._parts, NOTHING)
+                canvas_BHW3 = _aligned((self._places, *part.canvas, 3))
+                self._open[self._begun] = part.rows(self._places), canvas_BHW3
+                self._begun += 1
+            return self._open[batch][0][place]
+
+    def place(self, number: int) -> tuple[NDArray[np.uint8], bool]:
+        """Where an image of a batch goes, uint8 [*size, 3], and whether it is mirrored; beside it turns black."""
+        batch, place = divmod(number, self._places)
+        with self._lock:
+            rows, canvas_BHW3 = self._open[batch]
+        height, width, mirrored = rows[place, 5:8].tolist()
+        canvas_BHW3[place, height:] = 0
+        canvas_BHW3[place, :height, width:] = 0
+        return canvas_BHW3[place, :height, :width], bool(mirrored)
 
     def take(self, number: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """A batch that is full, uint8 [B, H, W, 3]."""
+        """The batch that begins with an image, uint8 [B, H, W, 3]; all its images are in their places."""
         with self._lock:
-            return self._open.pop(int(number))
+            return self._open.pop(int(number) // self._places)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,36 +241,38 @@ class Pipeline:
 
     def _images(self, parts: Callable[[], Iterator[Part]]) -> tf.data.Dataset:
         places = self.share.batch_size
-        rows = tf.data.Dataset.from_generator(
-            lambda: (part.rows(number, places) for number, part in enumerate(parts())),
-            output_signature=tf.TensorSpec((places, ROW), tf.int64),
-        )
-        canvases = Canvases(places)
+        canvases = Canvases(parts(), places)
 
-        def image(row: tf.Tensor) -> tf.Tensor:
-            return self._image(row, canvases)
+        def image(number: tf.Tensor) -> tf.Tensor:
+            return self._image(number, canvases)
 
         def taken(numbers: tf.Tensor) -> tf.Tensor:
             batch_BHW3 = tf.numpy_function(canvases.take, [numbers[0]], tf.uint8)
             return tf.ensure_shape(batch_BHW3, (places, None, None, 3))
 
-        images = rows.unbatch().map(image, num_parallel_calls=self.threads, deterministic=True)
+        images = tf.data.Dataset.counter().map(image, num_parallel_calls=self.threads, deterministic=True)
         batches = images.batch(places, drop_remainder=True).map(taken).prefetch(self.depth)
         batches = batches.with_options(_options(self.threads))
         if self.device is None:
             return batches
         return batches.apply(tf.data.experimental.prefetch_to_device(self.device, buffer_size=1))
 
-    def _image(self, row: tf.Tensor, canvases: Canvases) -> tf.Tensor:
-        """Decode an image and put it into its batch, whose number is returned."""
+    def _image(self, number: tf.Tensor, canvases: Canvases) -> tf.Tensor:
+        """Decode an image and put it into its batch; its number is returned."""
 
-        def stand(image_HW3: NDArray[np.uint8], row: NDArray[np.int64]) -> NDArray[np.int64]:
-            resize_into(image_HW3, canvases.place(row), self.framing.method, mirrored=bool(row[7]))
-            return row[12]
+        def read(number: NDArray[np.int64]) -> tuple[bytes, NDArray[np.uint8], NDArray[np.int64]]:
+            row = canvases.row(int(number))
+            return *self._read(row), row
 
-        data, pixels_HW3 = tf.numpy_function(self._read, [row], (tf.string, tf.uint8))
+        def stand(image_HW3: NDArray[np.uint8], number: NDArray[np.int64]) -> NDArray[np.int64]:
+            place_HW3, mirrored = canvases.place(int(number))
+            resize_into(image_HW3, place_HW3, self.framing.method, mirrored=mirrored)
+            return number
+
+        data, pixels_HW3, row = tf.numpy_function(read, [number], (tf.string, tf.uint8, tf.int64))
+        row = tf.ensure_shape(row, (ROW,))
         decoded_HW3 = tf.cond(tf.strings.length(data) > 0, lambda: _decoded(data, row), lambda: pixels_HW3)
-        return tf.ensure_shape(tf.numpy_function(stand, [decoded_HW3, row], tf.int64), ())
+        return tf.ensure_shape(tf.numpy_function(stand, [decoded_HW3, number], tf.int64), ())
 
     def _read(self, row: NDArray[np.int64]) -> tuple[bytes, NDArray[np.uint8]]:
         """The file of an image for TensorFlow to decode; where it would decode it otherwise, nothing and the pixels."""

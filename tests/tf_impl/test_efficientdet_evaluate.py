@@ -5,12 +5,14 @@ import pytest
 import tensorflow as tf
 from efficientdet_runs import confident, everything, opened, take, trial, variables
 
-from backends.tf_impl.efficientdet.evaluate import OUTPUTS, InferenceOutput
+from backends.tf_impl.efficientdet.evaluate import Inference
 from backends.tf_impl.efficientdet.weights import save_weights
+from backends.tf_impl.work import InferenceOutput
 from harness.api import UnsupportedTrialError
 from harness.data import open_dataset
 
 pytestmark = pytest.mark.tf
+OUTPUTS = (*Inference.outputs, "count")
 
 
 @pytest.fixture(scope="module")

@@ -185,7 +185,7 @@ def test_detections_of_the_same_logits_equal_effdets(effdet, nms, threshold):
     """The same boxes in the same order, clipped to each image's valid area, for hard and soft NMS."""
     config = EfficientDetConfig.preset("d0", nms=nms, score_threshold=threshold)
     logits, codes = (tf.concat(levels(effdet, name), axis=1) for name in ("nms_class", "nms_box"))
-    found = detect(logits, codes, tf.constant(effdet["anchors"]), tf.constant(effdet["sizes"]), config)
+    found = detect((logits, codes), tf.constant(effdet["anchors"]), tf.constant(effdet["sizes"]), config)
     expected = effdet[f"detections_{nms}"]
     images = len(expected)
     np.testing.assert_array_equal(expected[..., 5], found["labels"][:images])

@@ -80,6 +80,13 @@ def test_the_settings_name_the_process_group(ranks, alone):
     assert alone["settings"]["process_group"] == "none"
 
 
+@pytest.mark.parametrize("run", ["graph", "xla"])
+def test_the_settings_say_whether_the_ranks_are_equal(ranks, alone, run):
+    """Both ranks say that they hold the same weights; one rank alone has nothing to compare."""
+    assert [rank[run]["settings"]["ranks_equal"] for rank in ranks] == ["true", "true"]
+    assert alone["settings"]["ranks_equal"] == "one rank"
+
+
 def test_evaluation_brings_batch_statistics_together(ranks):
     """Where running statistics differ between ranks, what is evaluated has their mean on both."""
     first, second = (part["statistics"] for part in ranks)

@@ -43,7 +43,7 @@ def first(mini, tmp_path_factory):
         found["repeated"] = [work.read(work.step(batch))["loss"] for _ in range(20)]
         found["trained"] = variables(work)
         found["detections"] = everything(work.evaluation())
-        found["kept"] = {name: value.numpy() for name, value in named_variables(work._detector.model).items()}
+        found["kept"] = {name: value.numpy() for name, value in named_variables(work._kept).items()}
         work.save(path)
         found["settings"] = work.settings()
     return {**found, "path": path}
@@ -190,7 +190,7 @@ def test_images_with_none_to_150_objects_train_and_rate_0_leaves_the_weights(cro
             labels_BM = inputs.targets["labels_BM"].numpy()
             assert labels_BM.shape == (1, max(CROWDS))
             seen[int((labels_BM > 0).sum())] = work.read(work.step(batch))
-            slopes = [slot.numpy() for slot in work._solver._slots[0]]
+            slopes = [slot.numpy() for slot in work._trainer.solver._slots[0]]
             assert all(np.isfinite(slope).all() for slope in slopes)
             assert any(slope.any() for slope in slopes)
         assert worst(variables(work), before) == 0
@@ -240,6 +240,8 @@ def test_published_settings_are_reported(first):
         "scale_jitter": "0.1 to 2",
         "canvas": "128 x 128",
         "variant": "d0",
+        "lr_warmup": "0 steps from 0.002",
+        "lr_steps": "never",
+        "ranks_equal": "one rank",
     }
     assert {key: first["settings"][key] for key in expected} == expected
-    assert first["settings"]["lr_schedule"] == "constant, warm-up 0 steps from 0.002"

@@ -5,12 +5,13 @@ import pytest
 import tensorflow as tf
 
 from backends.tf_impl.graph import compiled
+from backends.tf_impl.kernels import Suppression, Thresholds, framework
+from backends.tf_impl.kernels.framework import overlap
 from backends.tf_impl.layers import named_variables
 from backends.tf_impl.maskrcnn.config import MaskRCNNConfig
-from backends.tf_impl.maskrcnn.matching import Sampler, Thresholds, match
+from backends.tf_impl.maskrcnn.matching import Sampler
 from backends.tf_impl.maskrcnn.model import MaskRCNN, total_loss
 from backends.tf_impl.maskrcnn.targets import CROP_SIDE, object_crops, packed_bitmaps, pad_objects
-from backends.tf_impl.ops import greedy_nms
 
 pytestmark = pytest.mark.tf
 
@@ -197,32 +198,32 @@ def test_nms_keeps_what_tensorflows_own_keeps(seed):
     boxes[1] += np.arange(300, dtype=np.float32)[:, None] * [3, 0, 3, 0]  # each sends the next away: a chain of 300
     valid = stream.random((2, 300)) > 0.2
     valid[1] = True
-    kept = greedy_nms(tf.constant(boxes), tf.constant(valid), 0.5).numpy()
+    places, counts = framework.nms(tf.constant(boxes), None, tf.constant(valid), Suppression(0.5, 300))
     scores = np.linspace(1, 0, 300, dtype=np.float32)
     for group in range(2):
         index = np.flatnonzero(valid[group])
         wanted = tf.image.non_max_suppression(boxes[group][index], scores[index], 300, 0.5)
-        assert np.flatnonzero(kept[group]).tolist() == sorted(index[wanted.numpy()].tolist())
+        assert places[group, : counts[group]].numpy().tolist() == sorted(index[wanted.numpy()].tolist())
 
 
-def test_matching_keeps_the_best_candidates_of_an_object():
+def test_matching_keeps_the_best_candidates_of_an_object(monkeypatch):
     """`ties` keeps every best candidate for its own best object, `first` one for the object; without overlap none."""
-    iou = tf.constant([[[0.4, 0.4, 0.1, 0.0], [0.0, 0.6, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.9, 0.9, 0.9, 0.9]]])
-    objects = tf.constant([[True, True, True, False]])
-    found = {keep: match(iou, objects, Thresholds(0.7, 0.3, keep=keep)) for keep in ("none", "ties", "first")}
-    states = {keep: state[0].numpy().tolist() for keep, (_, state) in found.items()}
+
+    def matched(overlaps, present, keep):
+        iou_MN = np.array(overlaps, np.float32)
+        monkeypatch.setattr(overlap, "box_iou", lambda *_, **__: tf.constant(iou_MN))
+        objects_BM4, candidates_N4 = tf.zeros((1, len(iou_MN), 4)), tf.zeros((iou_MN.shape[1], 4))
+        rules = Thresholds(0.7, 0.3, keep=keep)
+        found = framework.match(objects_BM4, tf.constant([present]), candidates_N4, rules)
+        return [part[0].numpy().tolist() for part in found]
+
+    iou = [[0.4, 0.4, 0.1, 0.0], [0.0, 0.6, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.9, 0.9, 0.9, 0.9]]
+    found = {keep: matched(iou, [True, True, True, False], keep) for keep in ("none", "ties", "first")}
+    states = {keep: state for keep, (_, state) in found.items()}
     assert states == {"none": [-1, -1, 0, 0], "ties": [1, 1, 0, 0], "first": [1, 1, 0, 0]}
-    assert found["ties"][0][0].numpy().tolist()[:2] == [0, 1]
-    assert found["first"][0][0].numpy().tolist()[:2] == [0, 1]
-    tied = tf.constant([[[0.4, 0.4], [0.5, 0.0]]])
-    states = {
-        keep: [
-            part[0].numpy().tolist()
-            for part in match(tied, tf.constant([[True, True]]), Thresholds(0.7, 0.3, keep=keep))
-        ]
-        for keep in ("ties", "first")
-    }
-    assert states == {"ties": [[1, 0], [1, 1]], "first": [[0, 0], [1, -1]]}
+    assert found["ties"][0][:2] == found["first"][0][:2] == [0, 1]
+    tied = {keep: matched([[0.4, 0.4], [0.5, 0.0]], [True, True], keep) for keep in ("ties", "first")}
+    assert tied == {"ties": [[1, 0], [1, 1]], "first": [[0, 0], [1, -1]]}
 
 
 def test_padded_targets_refuse_too_many_objects():

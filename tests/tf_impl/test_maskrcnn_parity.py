@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from backends.tf_impl.graph import compiled
+from backends.tf_impl.kernels import Pooling, Suppression, framework
 from backends.tf_impl.layers import named_variables
 from backends.tf_impl.maskrcnn.config import MaskRCNNConfig
 from backends.tf_impl.maskrcnn.masks import averages
@@ -16,7 +17,6 @@ from backends.tf_impl.maskrcnn.matching import Sampler
 from backends.tf_impl.maskrcnn.model import MaskRCNN, total_loss
 from backends.tf_impl.maskrcnn.rpn import Proposals, RPNOutputs
 from backends.tf_impl.maskrcnn.targets import packed_bitmaps, pad_objects
-from backends.tf_impl.ops import Pooling, greedy_nms, multilevel_roi_align, paste_masks
 from backends.tf_impl.weights import load
 from harness.weights import to_layout
 
@@ -200,7 +200,7 @@ def test_roi_align_equals_torchvisions(pieces):
     with tf.GradientTape() as tape:
         tape.watch(feature)
         levels = tf.ones(rois.shape[:2], tf.int32)
-        pooled = multilevel_roi_align([empty, feature], rois, levels, Pooling(7, 2, 1.0))
+        pooled = framework.roi_align([empty, feature], rois, levels, Pooling(7, 2, 1.0))
         total = tf.reduce_sum(pooled * pieces["upstream"])
     assert near(pooled, pieces["pooled"]) <= 1e-6
     assert near(tape.gradient(total, feature), pieces["feature_grad"]) <= 1e-6
@@ -208,10 +208,11 @@ def test_roi_align_equals_torchvisions(pieces):
 
 def test_nms_equals_torchvisions(pieces):
     """Groups of boxes in order of their scores keep just what torchvision's batched NMS keeps."""
-    boxes = tf.constant(pieces["nms_boxes"])
-    kept = greedy_nms(boxes, tf.ones(boxes.shape[:2], tf.bool), 0.7)
-    assert 50 < pieces["nms_kept"].sum() < 700
-    assert np.array_equal(kept, pieces["nms_kept"])
+    boxes, wanted = tf.constant(pieces["nms_boxes"]), pieces["nms_kept"]
+    places, counts = framework.nms(boxes, None, None, Suppression(0.7, boxes.shape[1]))
+    assert 50 < wanted.sum() < 700
+    for group, count in enumerate(counts.numpy().tolist()):
+        assert places[group, :count].numpy().tolist() == np.flatnonzero(wanted[group]).tolist()
 
 
 def test_mask_averages_equal_torchvisions(pieces):
@@ -225,6 +226,6 @@ def test_mask_averages_equal_torchvisions(pieces):
 
 def test_pasted_masks_equal_torchs(pieces):
     """Pasting agrees at every pixel, for boxes inside and outside the image."""
-    found = paste_masks(tf.constant(pieces["masks"]), tf.constant(pieces["wide"]), 90, 120)
+    found = framework.paste_masks(tf.constant(pieces["masks"]), tf.constant(pieces["wide"]), 90, 120)
     assert pieces["pasted"].any(axis=(1, 2)).sum() > 10
     assert (found.numpy() != pieces["pasted"]).mean() <= 1e-6

@@ -14,12 +14,14 @@ import tensorflow as tf
 from tf_runs import confident, every, everything, opened, take, trial
 
 from backends.tf_impl.graph import eager
-from backends.tf_impl.maskrcnn.evaluate import OUTPUTS, InferenceOutput
+from backends.tf_impl.maskrcnn.evaluate import Inference
 from backends.tf_impl.maskrcnn.weights import save_weights
+from backends.tf_impl.work import InferenceOutput
 from harness.api import UnsupportedTrialError
 from harness.data import Frame, open_dataset
 
 pytestmark = pytest.mark.tf
+OUTPUTS = Inference.outputs
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,6 @@ from tf_runs import (
 )
 
 from backends.tf_impl.graph import eager
-from backends.tf_impl.maskrcnn.inputs import micro_batch
 from backends.tf_impl.solver import Schedule
 from backends.tf_impl.training import LEAST_COUNT
 from harness.api import Batch, UnsupportedTrialError
@@ -94,7 +93,7 @@ def test_a_step_under_xla_is_the_same(mini):
         assert work.compiles(batches[0])
         found = [dict(work.read(work.step(batch))) for batch in batches], every(work)
         assert not work.compiles(batches[0])
-        inputs = micro_batch(batches[0].payload[0])
+        inputs = batches[0].payload[0].learnt()
         concrete = work._trainer._differentiate.concrete(inputs, tf.constant(0, tf.int64), tf.constant(1.0))
     same(found, expected)
     assert worst(expected[1], start) > 1e-2

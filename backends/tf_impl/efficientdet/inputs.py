@@ -1,32 +1,16 @@
-"""What goes into a step of EfficientDet: images on a square canvas, with padded targets for training.
-
-Shapes: B images of a batch, H and W of the canvas, M places for objects.
-"""
+"""What goes into a step of EfficientDet: images on a square canvas, with padded targets for training."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from backends.tf_impl.data import Inputs, Pipeline
+from backends.tf_impl.data import Pipeline
 from backends.tf_impl.efficientdet.session import Session
 from backends.tf_impl.efficientdet.target_rules import TargetRules, most_objects
 from harness.api import Batch
-from harness.data import Dataset, FixedCanvas, Frame, Share, Size
-
-MicroBatch = tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]
-
-
-def micro_batch(inputs: Inputs) -> MicroBatch:
-    """Images, sizes and targets: what the losses are made of."""
-    return inputs.images_BHW3, inputs.sizes_B2, dict(inputs.targets)
-
-
-def tensors(inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:
-    """Images and sizes: what detections are made of."""
-    return inputs.images_BHW3, inputs.sizes_B2
+from harness.data import Dataset, FixedCanvas, Frame, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +43,6 @@ class Feed:
 
 def feed_of(session: Session, dataset: Dataset, micro_batches: int = 1) -> Feed:
     """A set as this rank of a trial reads it: scaled and cropped by chance in training, fitted otherwise."""
-    trial, context, options = session.trial, session.context, session.options
-    side = session.config.image_size
-    pipeline = Pipeline(
-        dataset=dataset,
-        framing=FixedCanvas(side, side, jitter=(options.scale_min, options.scale_max)),
-        share=Share(context.rank, context.world_size, trial.batch_size_per_gpu, micro_batches),
-        threads=options.loader_threads,
-        depth=options.prefetch_batches,
-        device="GPU:0" if session.device.type == "cuda" else None,
-        flip=options.flip,
-    )
-    return Feed(dataset, pipeline, session.classes)
+    side, options = session.config.image_size, session.options
+    framing = FixedCanvas(side, side, jitter=(options.scale_min, options.scale_max))
+    return Feed(dataset, session.pipeline(dataset, framing, micro_batches, flip=options.flip), session.classes)

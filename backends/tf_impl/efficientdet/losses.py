@@ -8,47 +8,22 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from backends.tf_impl.efficientdet.config import EfficientDetConfig
+from backends.tf_impl.kernels import Focal, Kernels, framework
 
 
-def focal_sum(logits_BNK: tf.Tensor, classes_BN: tf.Tensor, config: EfficientDetConfig) -> tf.Tensor:
-    """Σ -α·(1 - p)^γ·log p over all logits, p the probability of the truth (Lin et al. 2017); a float32 scalar.
-
-    With x the logit of the truth, p = σ(x), log p = -softplus(-x) and (1 - p)^γ = exp(-γ·softplus(x)): no term
-    overflows or loses its digits at any logit. The gradient is written out, and computed from the logits anew, so that
-    nothing of this size is kept between the passes.
+def focal_sum(
+    logits_BNK: tf.Tensor, classes_BN: tf.Tensor, config: EfficientDetConfig, kernels: Kernels = framework
+) -> tf.Tensor:
+    """The focal loss over all logits, a float32 scalar, differentiable by them.
 
     Args:
         logits_BNK: of any float type.
         classes_BN: 0..K-1, -1 for background.
-        config: alpha, gamma and label smoothing, which moves the targets of the cross entropy log p only.
+        config: alpha, gamma and label smoothing, which moves the targets of the cross entropy only.
+        kernels: what computes it.
     """
-    true_BNK = classes_BN[..., None] == tf.range(logits_BNK.shape[-1])
-
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def total(logits: tf.Tensor) -> tuple[tf.Tensor, object]:
-        loss_BNK, _ = _focal(logits, true_BNK, config)
-
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            _, slope_BNK = _focal(logits, true_BNK, config)
-            return tf.cast(upstream * slope_BNK, logits.dtype)
-
-        return tf.reduce_sum(tf.reduce_sum(loss_BNK, axis=-1)), gradient
-
-    return total(logits_BNK)
-
-
-def _focal(logits_BNK: tf.Tensor, true_BNK: tf.Tensor, config: EfficientDetConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """The loss of each logit and its derivative."""
-    sign_BNK = tf.where(true_BNK, 1.0, -1.0)
-    x_BNK = tf.cast(logits_BNK, tf.float32) * sign_BNK
-    alpha_BNK = tf.where(true_BNK, config.focal_alpha, 1 - config.focal_alpha)
-    wrong_BNK, right_BNK = tf.nn.softplus(x_BNK), tf.nn.softplus(-x_BNK)  # -log(1 - p), -log p
-    weight_BNK = alpha_BNK * tf.exp(-config.focal_gamma * wrong_BNK)
-    smooth = config.label_smoothing / 2
-    entropy_BNK = (1 - smooth) * right_BNK + smooth * wrong_BNK
-    p_BNK = tf.sigmoid(x_BNK)
-    slope_BNK = smooth * p_BNK - (1 - smooth) * tf.sigmoid(-x_BNK) - config.focal_gamma * p_BNK * entropy_BNK
-    return weight_BNK * entropy_BNK, sign_BNK * weight_BNK * slope_BNK
+    rules = Focal(config.focal_alpha, config.focal_gamma, config.label_smoothing)
+    return kernels.focal_loss(logits_BNK, classes_BN, rules)
 
 
 def box_sum(codes_BN4: tf.Tensor, wanted_BN4: tf.Tensor, delta: float) -> tf.Tensor:

@@ -14,6 +14,7 @@ from backends.tf_impl.efficientdet.heads import CLASS_BIAS, Head
 from backends.tf_impl.efficientdet.losses import box_sum, focal_sum, l2_loss
 from backends.tf_impl.efficientdet.matching import assign
 from backends.tf_impl.efficientdet.nms import detect
+from backends.tf_impl.kernels import Kernels, framework
 from backends.tf_impl.layers import (
     Initializer,
     constant,
@@ -37,9 +38,9 @@ class EfficientDet(tf.Module):
     decoding and NMS are float32.
     """
 
-    def __init__(self, config: EfficientDetConfig, dtype: tf.DType = tf.float32) -> None:
+    def __init__(self, config: EfficientDetConfig, dtype: tf.DType = tf.float32, kernels: Kernels = framework) -> None:
         super().__init__()
-        self.config, self.dtype = config, dtype
+        self.config, self.dtype, self.kernels = config, dtype, kernels
         self.backbone = Backbone(config, dtype)
         self.fpn = BiFPN(tap_channels(config), config, dtype)
         self.class_net = Head(config.num_classes, config, dtype)
@@ -95,11 +96,16 @@ class EfficientDet(tf.Module):
         """
         config = self.config
         anchors_N4 = self._anchors(images_BHW3)
-        class_BN, code_BN4 = assign(targets["boxes_BM4"], targets["labels_BM"], anchors_N4, config.match_iou)
+        class_BN, code_BN4 = assign(
+            targets["boxes_BM4"], targets["labels_BM"], anchors_N4, config.match_iou, self.kernels
+        )
         logits, codes = self.outputs(self.normalize(images_BHW3, sizes_B2), training=True)
         sizes = [level.shape[1] for level in logits]
         class_sum = tf.add_n(
-            [focal_sum(*pair, config) for pair in zip(logits, tf.split(class_BN, sizes, axis=1), strict=True)]
+            [
+                focal_sum(*level, config, self.kernels)
+                for level in zip(logits, tf.split(class_BN, sizes, axis=1), strict=True)
+            ]
         )
         code_sum = box_sum(tf.concat(codes, axis=1), code_BN4, config.huber_delta)
         decay = l2_loss(named_variables(self).values(), config.weight_decay)
@@ -116,7 +122,8 @@ class EfficientDet(tf.Module):
         """
         anchors_N4 = self._anchors(images_BHW3)
         logits, codes = self.outputs(self.normalize(images_BHW3, sizes_B2))
-        return detect(tf.concat(logits, axis=1), tf.concat(codes, axis=1), anchors_N4, sizes_B2, self.config)
+        outputs = tf.concat(logits, axis=1), tf.concat(codes, axis=1)
+        return detect(outputs, anchors_N4, sizes_B2, self.config, self.kernels)
 
     def _anchors(self, images_BHW3: tf.Tensor) -> tf.Tensor:
         return tf.constant(anchors_of(self.config, images_BHW3.shape[1], images_BHW3.shape[2]))

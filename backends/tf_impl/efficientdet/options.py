@@ -1,13 +1,11 @@
 """The options that a matrix may set for EfficientDet, and their typed form; imports no framework."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from backends.tf_impl.efficientdet.config import VARIANTS
+from backends.tf_impl.options import MACHINE, RANDOM, MachineOptions, read_options
 from harness.api import Option, Trial, UnsupportedTrialError
-
-RANDOM = "random"
-"""Untrained weights have a name, so that a table says which figures are theirs."""
 
 _MODEL = (
     Option(
@@ -94,38 +92,6 @@ _DETECTION = (
         help="detections below it are dropped; published: 0.001 for evaluation, 0.4 for the inference benchmark",
     ),
     Option(name="max_detections", type="int", default=100, minimum=1, help="detections kept in each image"),
-)
-
-_MACHINE = (
-    Option(
-        name="half",
-        type="str",
-        default="auto",
-        choices=("auto", "fp16", "bf16"),
-        help="half type of precision amp; auto: fp16 with loss scaling on GPUs, bf16 on the CPU",
-    ),
-    Option(
-        name="cpu_threads",
-        type="int",
-        default=None,
-        minimum=1,
-        help="threads that each rank computes with on the CPU; null: the cores shared by the ranks. Set it where ranks "
-        "on the CPU are compared with each other, so that one rank has no more than each of two",
-    ),
-    Option(
-        name="loader_threads",
-        type="int",
-        default=2,
-        minimum=1,
-        help="threads of each rank that decode and resize images",
-    ),
-    Option(
-        name="prefetch_batches",
-        type="int",
-        default=2,
-        minimum=1,
-        help="batches of each rank that are made ahead of the device",
-    ),
 )
 
 _AUGMENTATION = (
@@ -243,29 +209,23 @@ _SOLVER = (
     ),
 )
 
-OPTIONS = _MODEL + _DETECTION + _MACHINE + _AUGMENTATION + _SOLVER
+OPTIONS = _MODEL + _DETECTION + MACHINE + _AUGMENTATION + _SOLVER
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(MachineOptions):
     """The options of one trial with the defaults filled in; `OPTIONS` documents each."""
 
     variant: str
-    labels: Literal["contiguous", "ids"]
     num_classes: int | None
     norm: Literal["batch", "frozen"]
     norm_momentum: float
     double_normalisation: bool
     unrectified_fusion: bool
-    weights: str
     weights_part: Literal["model", "backbone"]
     nms: Literal["hard", "soft"]
     score_threshold: float
     max_detections: int
-    half: Literal["auto", "fp16", "bf16"]
-    cpu_threads: int | None
-    loader_threads: int
-    prefetch_batches: int
     scale_min: float
     scale_max: float
     flip: bool
@@ -287,22 +247,9 @@ def options_of(trial: Trial) -> Options:
     Raises:
         UnsupportedTrialError: an option is not this backend's, not one of its choices, or contradicts another.
     """
-    known = {option.name: option for option in OPTIONS}
-    values: dict[str, Any] = {name: option.default for name, option in known.items()}
-    for name, value in trial.options.items():
-        if name not in known:
-            raise UnsupportedTrialError(
-                f"option {name!r} is not known to tf_efficientdet_d0; it has {', '.join(known)}"
-            )
-        choices = known[name].choices
-        if choices and value is not None and value not in choices:
-            raise UnsupportedTrialError(
-                f"option {name} is {value!r}; it would be one of {', '.join(map(str, choices))}"
-            )
-        values[name] = known[name].default if value is None else value
-    options = Options(**values)
-    if options.scale_min > options.scale_max:
+    found = read_options(trial, "tf_efficientdet_d0", OPTIONS, Options)
+    if found.scale_min > found.scale_max:
         raise UnsupportedTrialError(
-            f"scale_min is {options.scale_min:g} and scale_max {options.scale_max:g}; the least would not be above"
+            f"scale_min is {found.scale_min:g} and scale_max {found.scale_max:g}; the least would not be above"
         )
-    return options
+    return found

@@ -14,6 +14,7 @@ INFO = BackendInfo(
     launchers=("horovod",),
     distributions=("tensorflow", "horovod", "numpy", "simplejpeg", "opencv-python-headless"),
     options=OPTIONS,
+    kernels_builder="backends.tf_impl.kernels",
     # Lite0 has D0's pyramid, heads and losses, and XLA is through with it in half the time
     rehearsal={
         "variant": "lite0",

@@ -88,17 +88,6 @@ def _schedule(total_steps: int, warmup_steps: int, warmup_factor: float) -> Rate
     return Schedule((), warmup_steps, warmup_factor)
 
 
-def schedule_in_words(rates: Rates) -> str:
-    """How the learning rate goes."""
-    if isinstance(rates, CosineSchedule):
-        return f"cosine to 0 at {rates.total_steps}, {_climb(rates)}"
-    return f"constant, {_climb(rates)}" if isinstance(rates, Schedule) else str(rates)
-
-
-def _climb(rates: CosineSchedule | Schedule) -> str:
-    return f"warm-up {rates.warmup_steps} steps from {rates.warmup_factor:g}"
-
-
 def l2_decay(options: Options) -> float:
     """Half of it times the sum of squares of all kernels is a loss; adamw has none."""
     return _or(options.weight_decay, L2_DECAY) if options.optimizer == "sgd" else 0.0

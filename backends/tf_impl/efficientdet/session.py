@@ -1,53 +1,35 @@
-"""What the three phases share: one rank's device, arithmetic, ranks and model, made from a trial."""
+"""What the three phases share: one rank's machine, numbers and model, made from a trial."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backends.tf_impl.device import Device, device_name, device_of, memory_errors, set_threads, thread_count
-from backends.tf_impl.distributed import Ranks
+from backends.tf_impl.device import memory_errors
 from backends.tf_impl.efficientdet.config import EfficientDetConfig
 from backends.tf_impl.efficientdet.model import EfficientDet
-from backends.tf_impl.efficientdet.options import RANDOM, Options, options_of
+from backends.tf_impl.efficientdet.options import Options, options_of
 from backends.tf_impl.efficientdet.recipe import l2_decay
 from backends.tf_impl.efficientdet.weights import load_weights
-from backends.tf_impl.precision import Precision, set_precision
+from backends.tf_impl.options import RANDOM
+from backends.tf_impl.session import Machine, RankSession, machine_of
 from harness.api import Context, Trial, UnsupportedTrialError
 from harness.data import label_map
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(RankSession[Options, EfficientDetConfig, EfficientDet]):
     """One rank of one trial, ready to work."""
 
-    trial: Trial
-    context: Context
-    options: Options
-    device: Device
-    precision: Precision
-    ranks: Ranks
-    config: EfficientDetConfig
-    model: EfficientDet
-    classes: Mapping[int, int]
-    """Class of each category id of the data set."""
+    __slots__ = ()
 
     def settings(self) -> Mapping[str, str]:
         """What really runs, in words."""
         return {
-            "device": device_name(self.device),
-            **self.precision.settings(),
-            "memory_format": "channels_last",
-            "xla": str(self.trial.xla).lower(),
+            **super().settings(),
             "variant": self.options.variant,
             "canvas": f"{self.config.image_size} x {self.config.image_size}",
             "classes": str(self.config.num_classes),
             "norm": self.config.norm,
             "nms": self.config.nms,
-            "weights": self.options.weights,
-            "threads": str(thread_count()),
-            "loader_threads": str(self.options.loader_threads),
-            "process_group": self.ranks.backend,
         }
 
 
@@ -64,14 +46,12 @@ def open_session(trial: Trial, context: Context, category_ids: Sequence[int]) ->
         DeviceOutOfMemoryError: the model does not fit.
     """
     options = options_of(trial)
-    set_threads(options.cpu_threads)
-    device = device_of(trial, context)
-    precision = set_precision(trial, device, options.half)
+    machine = machine_of(trial, context, options)
     classes = label_map(category_ids, options.labels)
     config = config_of(trial, options, max(classes.values(), default=1))
     with memory_errors():
-        model = _build(trial, options, config, precision)
-    return Session(trial, context, options, device, precision, Ranks(context), config, model, classes)
+        model = _build(trial, options, config, machine)
+    return Session(trial, context, options, machine, config, model, classes)
 
 
 def config_of(trial: Trial, options: Options, num_classes: int) -> EfficientDetConfig:
@@ -103,9 +83,9 @@ def config_of(trial: Trial, options: Options, num_classes: int) -> EfficientDetC
         raise UnsupportedTrialError(str(error)) from error
 
 
-def _build(trial: Trial, options: Options, config: EfficientDetConfig, precision: Precision) -> EfficientDet:
+def _build(trial: Trial, options: Options, config: EfficientDetConfig, machine: Machine) -> EfficientDet:
     """The model: the same weights on every rank, since all start from one seed or one file."""
-    model = EfficientDet(config, precision.compute)
+    model = EfficientDet(config, machine.precision.compute, machine.kernels)
     model.initialise(trial.seed)
     if options.weights != RANDOM:
         load_weights(model, Path(options.weights), part=options.weights_part)

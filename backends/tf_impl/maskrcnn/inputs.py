@@ -1,32 +1,16 @@
-"""What goes into a step of Mask R-CNN: images with padded targets for training, images with their frames otherwise.
-
-Shapes: B images of a batch, H and W of its padded frame.
-"""
+"""What goes into a step of Mask R-CNN: images with padded targets for training, images with their frames otherwise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import tensorflow as tf
-
-from backends.tf_impl.data import Inputs, Pipeline
+from backends.tf_impl.data import Pipeline
 from backends.tf_impl.maskrcnn.config import MaskRCNNConfig
+from backends.tf_impl.maskrcnn.crops import drawing
 from backends.tf_impl.maskrcnn.session import Session
 from backends.tf_impl.maskrcnn.target_rules import TargetRules, learnable
 from backends.tf_impl.maskrcnn.targets import Padded
 from harness.api import Batch
-from harness.data import Dataset, FixedCanvas, Frame, Framing, OwnCanvas, Resizing, Share, Size
-
-MicroBatch = tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]
-
-
-def micro_batch(inputs: Inputs) -> MicroBatch:
-    """Images, sizes and targets: what the losses are made of."""
-    return *tensors(inputs), dict(inputs.targets)
-
-
-def tensors(inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:
-    """Images and sizes: what detections are made of."""
-    return inputs.images_BHW3, inputs.sizes_B2
+from harness.data import Dataset, FixedCanvas, Frame, Framing, OwnCanvas, Resizing, Size
 
 
 def framing_of(config: MaskRCNNConfig) -> Framing:
@@ -54,7 +38,8 @@ class Feed:
         counts = [self._learnable(index) for index in range(len(self.dataset))]
         usable = [index for index, objects in enumerate(counts) if objects]
         session = self.session
-        rules = TargetRules(session.config.mask_target == "crop", session.classes, max(counts, default=0))
+        crops = session.config.mask_target == "crop"
+        rules = TargetRules(crops, session.classes, max(counts, default=0), drawing(session.machine.host.library))
 
         def targets(index: int, frame: Frame, mirrored: bool, canvas: Size) -> Padded:
             return rules.target(self.dataset.annotations(index), frame, canvas, mirrored=mirrored)
@@ -72,13 +57,4 @@ class Feed:
 
 def feed_of(session: Session, dataset: Dataset, micro_batches: int = 1) -> Feed:
     """A set as this rank of a trial reads it."""
-    trial, context, options = session.trial, session.context, session.options
-    pipeline = Pipeline(
-        dataset=dataset,
-        framing=framing_of(session.config),
-        share=Share(context.rank, context.world_size, trial.batch_size_per_gpu, micro_batches),
-        threads=options.loader_threads,
-        depth=options.prefetch_batches,
-        device="GPU:0" if session.device.type == "cuda" else None,
-    )
-    return Feed(dataset, pipeline, session)
+    return Feed(dataset, session.pipeline(dataset, framing_of(session.config), micro_batches), session)

@@ -1,71 +1,15 @@
-"""Which object an anchor or proposal learns, and which of them are sampled.
+"""Which anchors and proposals are learnt from.
 
-Shapes: B images, M padded objects, N candidates (anchors or proposals), S sampled ones.
+Shapes: B images, N candidates (anchors or proposals), S sampled ones.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import tensorflow as tf
 
 _MASK_32 = 0xFFFFFFFF
 _INDEX_BITS = 24
 _NEVER = (1 << 63) - 1
-
-Keep = Literal["ties", "first", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """When a candidate is foreground, background or neither."""
-
-    foreground: float
-    """Candidates with at least this IoU are foreground."""
-    background: float
-    """Candidates below this IoU are background; those between take no part."""
-    strict: bool = False
-    """True: foreground needs more than that IoU."""
-    keep: Keep = "none"
-    """Best candidates of an object that are foreground all the same, if they overlap it: `ties`, every one that ties,
-    each keeping its own best object (Faster R-CNN, section 3.1.2); `first`, the first one, which learns this object."""
-
-
-def match(iou_BMN: tf.Tensor, objects_BM: tf.Tensor, rules: Thresholds) -> tuple[tf.Tensor, tf.Tensor]:
-    """Assign to each candidate the object it overlaps most.
-
-    Args:
-        iou_BMN: overlap of objects with candidates.
-        objects_BM: bool, false in padding.
-        rules: thresholds.
-
-    Returns:
-        Object of each candidate, int32 [B, N] (0 where there is none), and its state, int32 [B, N]: 1 foreground,
-        0 background, -1 ignored.
-    """
-    iou_BMN = tf.where(objects_BM[..., None], iou_BMN, -1.0)
-    best_BN = tf.reduce_max(iou_BMN, axis=1)
-    object_BN = tf.argmax(iou_BMN, axis=1, output_type=tf.int32)
-    foreground_BN = best_BN > rules.foreground if rules.strict else best_BN >= rules.foreground
-    forced_BMN = _forced(iou_BMN, rules.keep)
-    if forced_BMN is not None:
-        any_BN = tf.reduce_any(forced_BMN, axis=1)
-        foreground_BN |= any_BN
-        if rules.keep == "first":
-            object_BN = tf.where(any_BN, tf.argmax(tf.cast(forced_BMN, tf.int32), 1, tf.int32), object_BN)
-    ignored_BN = ~foreground_BN & (best_BN >= rules.background)
-    return object_BN, tf.cast(foreground_BN, tf.int32) - tf.cast(ignored_BN, tf.int32)
-
-
-def _forced(iou_BMN: tf.Tensor, keep: Keep) -> tf.Tensor | None:
-    """Which candidates are kept for which object; an object that overlaps none keeps none, unlike in published code."""
-    if keep == "none":
-        return None
-    top_BM1 = tf.reduce_max(iou_BMN, axis=2, keepdims=True)
-    if keep == "ties":
-        best_BMN = iou_BMN == top_BM1
-    else:
-        best_BMN = tf.range(iou_BMN.shape[2]) == tf.argmax(iou_BMN, axis=2, output_type=tf.int32)[..., None]
-    return best_BMN & (top_BM1 > 0)
 
 
 @dataclass(frozen=True, slots=True)

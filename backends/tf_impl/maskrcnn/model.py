@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from backends.tf_impl.kernels import Kernels, framework
+from backends.tf_impl.kernels.rules import TINY
 from backends.tf_impl.layers import (
     Initializer,
     fan_in,
@@ -25,7 +27,6 @@ from backends.tf_impl.maskrcnn.masks import mask_targets
 from backends.tf_impl.maskrcnn.matching import Sampler
 from backends.tf_impl.maskrcnn.roi_heads import RoIHeads, SampledRoIs
 from backends.tf_impl.maskrcnn.rpn import RPN, Proposals, RPNOutputs
-from backends.tf_impl.ops import TINY, paste_masks
 
 LOSSES = ("loss_objectness", "loss_rpn_box", "loss_class", "loss_box", "loss_mask")
 """The five losses, named as `torch_maskrcnn`'s."""
@@ -42,12 +43,12 @@ class MaskRCNN(tf.Module):
     arguments, so that each method also runs under `tf.function`, with or without XLA.
     """
 
-    def __init__(self, config: MaskRCNNConfig, dtype: tf.DType = tf.float32) -> None:
+    def __init__(self, config: MaskRCNNConfig, dtype: tf.DType = tf.float32, kernels: Kernels = framework) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.kernels = config, kernels
         self.backbone = BackboneWithFPN(config, dtype)
-        self.rpn = RPN(config, dtype)
-        self.roi_heads = RoIHeads(config, dtype)
+        self.rpn = RPN(config, dtype, kernels)
+        self.roi_heads = RoIHeads(config, dtype, kernels)
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -178,7 +179,7 @@ class MaskRCNN(tf.Module):
 
     def paste(self, masks_NSS: tf.Tensor, boxes_N4: tf.Tensor, height: int, width: int) -> tf.Tensor:
         """Masks over their boxes in an image of that size, bool [N, height, width]; boxes in the image's frame."""
-        return paste_masks(masks_NSS, boxes_N4, height, width, threshold=self.config.mask_threshold)
+        return self.kernels.paste_masks(masks_NSS, boxes_N4, height, width, threshold=self.config.mask_threshold)
 
 
 def total_loss(sums_L: tf.Tensor, counts_L: tf.Tensor) -> tf.Tensor:

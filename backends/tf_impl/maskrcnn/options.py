@@ -1,16 +1,13 @@
 """The options that a matrix may set for TensorFlow Mask R-CNN, and their typed form; imports no framework."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from harness.api import Option, Trial, UnsupportedTrialError
+from backends.tf_impl.options import MACHINE, RANDOM, MachineOptions, read_options
+from harness.api import Option, Trial
 
 Flavour = Literal["nvidia", "torchvision"]
-Half = Literal["auto", "fp16", "bf16"]
 Canvas = Literal["oriented", "fixed", "own"]
-
-RANDOM = "random"
-"""Untrained weights have a name, so that a table says which figures are theirs."""
 
 OPTIONS = (
     Option(
@@ -83,35 +80,7 @@ OPTIONS = (
         "at the published size); fixed: the wide one for every image, as published; own: each its resized size, "
         "rounded up, which compiles once for each; null: oriented for nvidia, own for torchvision",
     ),
-    Option(
-        name="half",
-        type="str",
-        default="auto",
-        choices=("auto", "fp16", "bf16"),
-        help="half type of precision amp; auto: fp16 with loss scaling on GPUs, bf16 on the CPU",
-    ),
-    Option(
-        name="cpu_threads",
-        type="int",
-        default=None,
-        minimum=1,
-        help="threads that each rank computes with on the CPU; null: the cores shared by the ranks. Set it where ranks "
-        "on the CPU are compared with each other, so that one rank has no more than each of two",
-    ),
-    Option(
-        name="loader_threads",
-        type="int",
-        default=2,
-        minimum=1,
-        help="threads of each rank that decode and resize images",
-    ),
-    Option(
-        name="prefetch_batches",
-        type="int",
-        default=2,
-        minimum=1,
-        help="batches of each rank that are made ahead of the device",
-    ),
+    *MACHINE,
     Option(
         name="optimizer",
         type="str",
@@ -164,8 +133,8 @@ OPTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(MachineOptions):
     """The options of one trial with the defaults filled in; `OPTIONS` documents each."""
 
     flavour: Flavour
@@ -173,15 +142,9 @@ class Options:
     fpn_channels: int
     norm: Literal["frozen", "batch"]
     rois_per_image: int | None
-    weights: str
     weights_part: Literal["model", "trunk"]
     norm_eps: float | None
-    labels: Literal["contiguous", "ids"]
     canvas: Canvas | None
-    half: Half
-    cpu_threads: int | None
-    loader_threads: int
-    prefetch_batches: int
     optimizer: Literal["sgd", "adamw"]
     learning_rate: float | None
     lr_warmup_steps: int | None
@@ -196,15 +159,4 @@ def options_of(trial: Trial) -> Options:
     Raises:
         UnsupportedTrialError: an option is not this backend's, or not one of its choices.
     """
-    known = {option.name: option for option in OPTIONS}
-    values: dict[str, Any] = {name: option.default for name, option in known.items()}
-    for name, value in trial.options.items():
-        if name not in known:
-            raise UnsupportedTrialError(f"option {name!r} is not known to tf_maskrcnn; it has {', '.join(known)}")
-        choices = known[name].choices
-        if choices and value is not None and value not in choices:
-            raise UnsupportedTrialError(
-                f"option {name} is {value!r}; it would be one of {', '.join(map(str, choices))}"
-            )
-        values[name] = known[name].default if value is None else value
-    return Options(**values)
+    return read_options(trial, "tf_maskrcnn", OPTIONS, Options)

@@ -14,6 +14,7 @@ INFO = BackendInfo(
     launchers=("horovod",),
     distributions=("tensorflow", "horovod", "numpy", "simplejpeg", "opencv-python-headless"),
     options=OPTIONS,
+    kernels_builder="backends.tf_impl.kernels",
     rehearsal={
         "backbone": "resnet10",
         "fpn_channels": 16,

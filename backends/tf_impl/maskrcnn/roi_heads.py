@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from backends.tf_impl.kernels import Kernels, Pooling, Suppression, Thresholds, framework
 from backends.tf_impl.layers import Conv, Dense
 from backends.tf_impl.maskrcnn.config import MaskRCNNConfig
-from backends.tf_impl.maskrcnn.matching import Sampler, Thresholds, match
+from backends.tf_impl.maskrcnn.matching import Sampler
 from backends.tf_impl.maskrcnn.rpn import Proposals, Sums, huber
-from backends.tf_impl.ops import EDGES, Boxes, Pooling, multilevel_roi_align, roi_levels
+from backends.tf_impl.ops import Boxes, roi_levels
 
 ROI_STREAM = 1
 _BETA = 1 / 9
@@ -125,9 +126,9 @@ class MaskPredictor(tf.Module):
 class RoIHeads(tf.Module):
     """Both heads and their rules."""
 
-    def __init__(self, config: MaskRCNNConfig, dtype: tf.DType) -> None:
+    def __init__(self, config: MaskRCNNConfig, dtype: tf.DType, kernels: Kernels = framework) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.kernels = config, kernels
         self.boxes = Boxes(inclusive=config.inclusive_coding)
         channels, width = config.fpn_channels, config.head_channels
         self.box_head = BoxHead(channels * config.box_pool**2, config.box_head_dim, dtype)
@@ -141,7 +142,7 @@ class RoIHeads(tf.Module):
         config, boxes_BR4 = self.config, tf.stop_gradient(boxes_BR4)
         levels_BR = roi_levels(boxes_BR4, config.roi_levels, config.level_eps)
         pooling = Pooling(bins, config.sampling_ratio, config.roi_min_side)
-        return multilevel_roi_align(features[: config.roi_levels], boxes_BR4, levels_BR, pooling)
+        return self.kernels.roi_align(features[: config.roi_levels], boxes_BR4, levels_BR, pooling)
 
     def box_outputs(self, features: Sequence[tf.Tensor], boxes_BR4: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Class logits [B, R, K] and box offsets [B, R, K, 4] of the RoIs, float32."""
@@ -162,7 +163,7 @@ class RoIHeads(tf.Module):
         present_BM = targets["labels"] > 0
         boxes_BN4 = tf.concat((proposals.boxes, targets["boxes"]), axis=1)
         rules = Thresholds(config.roi_fg_iou, config.roi_fg_iou, strict=config.roi_fg_strict)
-        object_BN, state_BN = match(EDGES.iou(targets["boxes"], boxes_BN4), present_BM, rules)
+        object_BN, state_BN = self.kernels.match(targets["boxes"], present_BM, boxes_BN4, rules)
         state_BN = tf.where(tf.concat((proposals.valid, present_BM), axis=1), state_BN, -1)
         share = (config.roi_samples, config.roi_positive_fraction)
         drawn = sampler.draw(state_BN, targets["image_ids"], share, ROI_STREAM)
@@ -203,41 +204,13 @@ class RoIHeads(tf.Module):
             boxes_BRK4, config.detection_min_size
         )
         scores_BRK = tf.where(usable_BRK & proposals.valid[..., None], scores_BRK, -1.0)
-        scores_BD, index_BD = best_of_classes(boxes_BRK4, scores_BRK, config.detections, config.detection_nms_iou)
+        rules = Suppression(config.detection_nms_iou, config.detections)
+        scores_BD, index_BD = self.kernels.best_of_classes(boxes_BRK4, scores_BRK, rules)
         found_BD = scores_BD > 0
         flat_BN4 = tf.reshape(boxes_BRK4, (boxes_BRK4.shape[0], -1, 4))
         return Found(
             boxes=tf.where(found_BD[..., None], tf.gather(flat_BN4, index_BD, batch_dims=1), 0.0),
-            scores=tf.where(found_BD, scores_BD, 0.0),
+            scores=scores_BD,
             labels=tf.where(found_BD, index_BD % scores_BRK.shape[2] + 1, 0),
             count=tf.reduce_sum(tf.cast(found_BD, tf.int32), axis=1),
         )
-
-
-def best_of_classes(
-    boxes_BRK4: tf.Tensor, scores_BRK: tf.Tensor, count: int, iou: float
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The `count` best boxes that greedy NMS inside each class keeps: scores [B, D], and places among R·K [B, D].
-
-    One after the other: take the best, and drop what overlaps it in its class. That is NMS of each class followed by a
-    choice of the best of all, without ever ordering all R·K candidates. Scores below 0 stand for nothing found.
-    """
-    batch, rois, classes = scores_BRK.shape
-
-    def take(number: tf.Tensor, left_BRK: tf.Tensor, picks: tuple[tf.Tensor, tf.Tensor]) -> tuple[object, ...]:
-        flat_BN = tf.reshape(left_BRK, (batch, rois * classes))
-        place_B = tf.argmax(flat_BN, axis=1, output_type=tf.int32)
-        best_B = tf.reduce_max(flat_BN, axis=1)
-        roi_B, class_B = place_B // classes, place_B % classes
-        rows_BR4 = tf.gather(boxes_BRK4, class_B, axis=2, batch_dims=1)
-        box_B14 = tf.gather(rows_BR4, roi_B[:, None], batch_dims=1)
-        own_BR = tf.range(rois) == roi_B[:, None]
-        gone_BR = (EDGES.iou(box_B14, rows_BR4)[:, 0] > iou) | own_BR
-        gone_BRK = gone_BR[..., None] & (tf.range(classes) == class_B[:, None])[:, None]
-        here = tf.range(count) == number
-        scores_BD = tf.where(here, best_B[:, None], picks[0])
-        return number + 1, tf.where(gone_BRK, -1.0, left_BRK), (scores_BD, tf.where(here, place_B[:, None], picks[1]))
-
-    picks = (tf.zeros((batch, count)), tf.zeros((batch, count), tf.int32))
-    start = (tf.constant(0), scores_BRK, picks)
-    return tf.while_loop(lambda number, *_: number < count, take, start)[2]

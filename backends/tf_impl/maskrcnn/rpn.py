@@ -5,16 +5,16 @@ R proposals of an image, S sampled anchors.
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from backends.tf_impl.kernels import Kernels, Level, Selection, Suppression, Thresholds, framework
 from backends.tf_impl.layers import Conv
 from backends.tf_impl.maskrcnn.anchors import GridSize, make_anchors
 from backends.tf_impl.maskrcnn.config import MaskRCNNConfig
-from backends.tf_impl.maskrcnn.matching import Drawn, Sampler, Thresholds, match
-from backends.tf_impl.ops import EDGES, Boxes, greedy_nms
+from backends.tf_impl.maskrcnn.matching import Drawn, Sampler
+from backends.tf_impl.ops import Boxes
 
 ANCHOR_STREAM = 0
 _UNIT = (1.0, 1.0)
@@ -67,9 +67,9 @@ class RPNHead(tf.Module):
 class RPN(tf.Module):
     """Proposals and their losses; only the head has parameters."""
 
-    def __init__(self, config: MaskRCNNConfig, dtype: tf.DType) -> None:
+    def __init__(self, config: MaskRCNNConfig, dtype: tf.DType, kernels: Kernels = framework) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.kernels = config, kernels
         self.boxes = Boxes(inclusive=config.inclusive_coding)
         self.target_boxes = Boxes(inclusive=config.inclusive_rpn_targets)
         self.head = RPNHead(config.fpn_channels, len(config.anchor_aspects), dtype)
@@ -82,41 +82,28 @@ class RPN(tf.Module):
     def propose(self, outputs: RPNOutputs, sizes_B2: tf.Tensor, *, training: bool) -> Proposals:
         """The best boxes of each image after NMS inside each level; no gradient flows through them."""
         config = self.config
-        best = [self._best(*level, sizes_B2, training=training) for level in zip(*outputs, strict=True)]
-        kept = []
-        for _, group in groupby(best, key=lambda part: part.boxes.shape[1]):
-            kept += self._suppress(list(group))
-        boxes_BK4 = tf.concat([part.boxes for part in best], axis=1)
-        scores_BK = tf.where(tf.concat(kept, axis=1), tf.concat([part.scores for part in best], axis=1), -1.0)
+        levels = [self._best(*level, training=training) for level in zip(*outputs, strict=True)]
+        rules = Selection(self.boxes.inclusive, min_size=config.rpn_min_size)
+        found = self.kernels.select_boxes(levels, sizes_B2, rules)
         limit = config.rpn_post_nms_train if training else config.rpn_post_nms_test
-        top = tf.math.top_k(scores_BK, min(limit, scores_BK.shape[1]))
-        valid_BR = top.values >= 0
-        boxes_BR4 = tf.where(valid_BR[..., None], tf.gather(boxes_BK4, top.indices, batch_dims=1), 0.0)
-        return Proposals(boxes_BR4, tf.maximum(top.values, 0.0), valid_BR)
+        lengths = [level.indices_BK.shape[1] for level in levels]
+        index_BR = self.kernels.best_of_levels(*found, lengths, Suppression(config.rpn_nms_iou, limit))
+        valid_BR, index_BR = index_BR >= 0, tf.maximum(index_BR, 0)
+        boxes_BR4, scores_BR = (tf.gather(part, index_BR, batch_dims=1) for part in found[:2])
+        boxes_BR4 = tf.where(valid_BR[..., None], boxes_BR4, 0.0)
+        return Proposals(boxes_BR4, tf.where(valid_BR, scores_BR, 0.0), valid_BR)
 
-    def _best(
-        self, logits_BN: tf.Tensor, deltas_BN4: tf.Tensor, anchors_N4: tf.Tensor, sizes_B2: tf.Tensor, *, training: bool
-    ) -> Proposals:
-        """The best boxes of a level, decoded and clipped; valid are those of sufficient size."""
+    def _best(self, logits_BN: tf.Tensor, deltas_BN4: tf.Tensor, anchors_N4: tf.Tensor, *, training: bool) -> Level:
+        """The anchors of highest logit of a level."""
         count = self.config.rpn_pre_nms_train if training else self.config.rpn_pre_nms_test
         top = tf.math.top_k(tf.stop_gradient(logits_BN), min(count, logits_BN.shape[1]))
-        deltas_BK4 = tf.gather(tf.stop_gradient(deltas_BN4), top.indices, batch_dims=1)
-        boxes_BK4 = self.boxes.decode(deltas_BK4, tf.gather(anchors_N4, top.indices), _UNIT)
-        boxes_BK4 = self.boxes.clip(boxes_BK4, sizes_B2)
-        valid_BK = self.boxes.large_enough(boxes_BK4, self.config.rpn_min_size)
-        return Proposals(boxes_BK4, tf.sigmoid(top.values), valid_BK)
-
-    def _suppress(self, levels: Sequence[Proposals]) -> list[tf.Tensor]:
-        """Which boxes of several levels of one length NMS keeps, levels times images at once; bool [B, K] each."""
-        boxes_GK4 = tf.concat([level.boxes for level in levels], axis=0)
-        valid_GK = tf.concat([level.valid for level in levels], axis=0)
-        return tf.split(greedy_nms(boxes_GK4, valid_GK, self.config.rpn_nms_iou), len(levels))
+        return Level(top.indices, top.values, tf.stop_gradient(deltas_BN4), anchors_N4)
 
     def assign(self, anchors_N4: tf.Tensor, targets: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Object of each anchor and its state, int32 [B, N]: 1 foreground, 0 background, -1 ignored."""
         config = self.config
         rules = Thresholds(config.rpn_fg_iou, config.rpn_bg_iou, keep=config.rpn_keep_best)
-        return match(EDGES.iou(targets["boxes"], anchors_N4[None]), targets["labels"] > 0, rules)
+        return self.kernels.match(targets["boxes"], targets["labels"] > 0, anchors_N4, rules)
 
     def loss_sums(self, outputs: RPNOutputs, targets: dict[str, tf.Tensor], sampler: Sampler) -> Sums:
         """Objectness and box losses summed, and their counts, as `rpn_loss` of the config has them."""

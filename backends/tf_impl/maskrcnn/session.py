@@ -1,17 +1,16 @@
-"""What the three phases share: one rank's device, arithmetic, ranks and model, made from a trial."""
+"""What the three phases share: one rank's machine, numbers and model, made from a trial."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backends.tf_impl.device import Device, device_name, device_of, memory_errors, set_threads, thread_count
-from backends.tf_impl.distributed import Ranks
+from backends.tf_impl.device import memory_errors
 from backends.tf_impl.maskrcnn.config import MaskRCNNConfig
 from backends.tf_impl.maskrcnn.model import MaskRCNN
-from backends.tf_impl.maskrcnn.options import RANDOM, Options, options_of
+from backends.tf_impl.maskrcnn.options import Options, options_of
 from backends.tf_impl.maskrcnn.weights import load_weights
-from backends.tf_impl.precision import Precision, set_precision
+from backends.tf_impl.options import RANDOM
+from backends.tf_impl.session import Machine, RankSession, machine_of
 from harness.api import Context, Trial, UnsupportedTrialError
 from harness.data import label_map, published_canvas
 
@@ -20,35 +19,18 @@ PUBLISHED_SIDES = (800, 1333)
 WEIGHT_DECAY = 1e-4
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(RankSession[Options, MaskRCNNConfig, MaskRCNN]):
     """One rank of one trial, ready to work."""
 
-    trial: Trial
-    context: Context
-    options: Options
-    device: Device
-    precision: Precision
-    ranks: Ranks
-    config: MaskRCNNConfig
-    model: MaskRCNN
-    classes: Mapping[int, int]
-    """Class of each category id of the data set."""
+    __slots__ = ()
 
     def settings(self) -> Mapping[str, str]:
         """What really runs, in words."""
         return {
-            "device": device_name(self.device),
-            **self.precision.settings(),
-            "xla": str(self.trial.xla).lower(),
-            "memory_format": "channels_last",
+            **super().settings(),
             "flavour": self.config.flavour,
             "norm": self.config.norm,
             "canvas": canvas_in_words(self.config),
-            "weights": self.options.weights,
-            "threads": str(thread_count()),
-            "loader_threads": str(self.options.loader_threads),
-            "process_group": self.ranks.backend,
         }
 
 
@@ -76,14 +58,12 @@ def open_session(trial: Trial, context: Context, category_ids: Sequence[int]) ->
         DeviceOutOfMemoryError: the model does not fit.
     """
     options = options_of(trial)
-    set_threads(options.cpu_threads)
-    device = device_of(trial, context)
-    precision = set_precision(trial, device, options.half)
+    machine = machine_of(trial, context, options)
     classes = label_map(category_ids, options.labels)
     config = config_of(trial, options, 1 + max(classes.values(), default=1))
     with memory_errors():
-        model = _build(trial, options, config, precision)
-    return Session(trial, context, options, device, precision, Ranks(context), config, model, classes)
+        model = _build(trial, options, config, machine)
+    return Session(trial, context, options, machine, config, model, classes)
 
 
 def config_of(trial: Trial, options: Options, num_classes: int) -> MaskRCNNConfig:
@@ -129,9 +109,9 @@ def _penalty(options: Options) -> dict[str, float]:
     return {"l2_weight": WEIGHT_DECAY if options.weight_decay is None else options.weight_decay}
 
 
-def _build(trial: Trial, options: Options, config: MaskRCNNConfig, precision: Precision) -> MaskRCNN:
+def _build(trial: Trial, options: Options, config: MaskRCNNConfig, machine: Machine) -> MaskRCNN:
     """The model: the same weights on every rank, since all start from one seed or one file."""
-    model = MaskRCNN(config, precision.compute)
+    model = MaskRCNN(config, machine.precision.compute, machine.kernels)
     model.initialise(trial.seed)
     if options.weights != RANDOM:
         load_weights(model, Path(options.weights), part=options.weights_part)

@@ -17,13 +17,13 @@ padded objects of a large image are a hundred megabytes otherwise.
 Shapes: B images, M objects at most in any image of the run, N objects of an image, H and W of the padded batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.masks import Segmentation, crop_targets
+from harness.data import Segmentation, crop_targets
 
 NAMES = ("boxes", "labels", "image_ids", "masks")
 """The dict's names, in the order in which they may be passed as a tuple."""
@@ -36,16 +36,21 @@ CROP_SIDE = CROP + 2 * BORDER
 """Pixels a side with the border."""
 
 Padded = dict[str, NDArray[Any]]
+Draw = Callable[[Sequence[Segmentation], NDArray[np.float32], int], NDArray[np.uint8]]
+"""Draws objects in their boxes, of so many pixels a side; uint8 [N, side, side]."""
 
 
-def object_crops(segmentations: Sequence[Segmentation], boxes_N4: NDArray[np.float32]) -> NDArray[np.uint8]:
+def object_crops(
+    segmentations: Sequence[Segmentation], boxes_N4: NDArray[np.float32], draw: Draw = crop_targets
+) -> NDArray[np.uint8]:
     """Each object inside its own box with a border of zeros, uint8 [N, 116, 116].
 
     Args:
         segmentations: outlines in the frame of the boxes.
         boxes_N4: the objects' boxes, edges.
+        draw: NumPy's way or the native one, which give the same.
     """
-    crops_NSS = crop_targets(segmentations, boxes_N4, CROP)
+    crops_NSS = draw(segmentations, boxes_N4, CROP)
     return np.pad(crops_NSS, ((0, 0), (BORDER, BORDER), (BORDER, BORDER)))
 
 

@@ -1,21 +1,22 @@
 """Training: one step is one optimizer update, over all its micro-batches and ranks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 
 import tensorflow as tf
 
-from backends.tf_impl.device import memory_errors, synchronize
+from backends.tf_impl.device import memory_errors
 from backends.tf_impl.layers import named_variables
-from backends.tf_impl.maskrcnn.evaluate import Detector, Inference
-from backends.tf_impl.maskrcnn.inputs import feed_of, micro_batch
+from backends.tf_impl.maskrcnn.evaluate import Inference, detector_of
+from backends.tf_impl.maskrcnn.inputs import feed_of
 from backends.tf_impl.maskrcnn.options import Options
 from backends.tf_impl.maskrcnn.session import WEIGHT_DECAY, Session, open_session
 from backends.tf_impl.maskrcnn.weights import save_weights
 from backends.tf_impl.solver import LR_PER_IMAGE, Schedule, Solver, SolverConfig, parse_steps, published_recipe
 from backends.tf_impl.training import Losses, Trainer
-from harness.api import Batch, Context, Trial, UnsupportedTrialError
+from backends.tf_impl.work import Detector, Training
+from harness.api import Context, Trial, UnsupportedTrialError
 from harness.data import Dataset, open_dataset
 
 ADAMW_RATE = 1e-3
@@ -24,7 +25,7 @@ LEVELS = "loss_rpn_box_p"
 """What the names of a loss that stands once a level begin with."""
 
 
-class Train:
+class Train(Training):
     """Training steps of one rank.
 
     An update over k micro-batches descends the mean of their losses. Each loss of a micro-batch is divided by counts
@@ -34,85 +35,46 @@ class Train:
     since an exact divisor would need all forward passes of the update in memory at once.
     """
 
+    _session: Session
+
     def __init__(self, session: Session, dataset: Dataset) -> None:
-        session.ranks.connect()
-        self._session = session
-        self._feed = feed_of(session, dataset, session.trial.gradient_accumulation_steps)
+        trial, machine = session.trial, session.machine
         self._variables = named_variables(session.model)
         trainable = {name: variable for name, variable in self._variables.items() if variable.trainable}
-        solver = Solver(trainable, solver_config(session.trial, session.options))
-        self._trainer = Trainer(
-            partial(session.model.loss_sums, seed=session.trial.seed),
+        trainer = Trainer(
+            partial(session.model.loss_sums, seed=trial.seed),
             session.model.losses,
-            solver=solver,
-            ranks=session.ranks,
-            precision=session.precision,
-            xla=session.trial.xla,
+            solver=Solver(trainable, solver_config(trial, session.options)),
+            ranks=machine.ranks,
+            precision=machine.precision,
+            xla=trial.xla,
         )
-        self._updates = 0
-
-    def batches(self) -> Iterator[Batch]:
-        """Batches of one update each, without end."""
-        return self._feed.train_batches(self._session.trial.seed)
-
-    def compiles(self, batch: Batch) -> bool:
-        """Whether the shapes of a micro-batch are new."""
-        return self._trainer.compiles([micro_batch(inputs) for inputs in batch.payload])
-
-    def step(self, batch: Batch) -> Losses:
-        """One update; returns the losses, still on the device, and waits for nothing.
-
-        Under fp16 an update whose gradients overflowed is skipped on the device; the schedule counts it all the same.
-        """
-        with memory_errors():
-            losses = self._trainer.step([micro_batch(inputs) for inputs in batch.payload], self._updates)
-        self._updates += 1
-        return losses
-
-    def synchronize(self) -> None:
-        """Wait for the device; see `device.synchronize`."""
-        synchronize(self._session.device)
-
-    def barrier(self) -> None:
-        """Return when all ranks have called it."""
-        self._session.ranks.barrier()
+        super().__init__(session, feed_of(session, dataset, trial.gradient_accumulation_steps), trainer)
 
     def read(self, output: Losses) -> Mapping[str, float]:
         """The losses by name, `loss` their sum, fetched at once; a loss of several levels is their sum."""
-        with memory_errors():
-            values = tf.stack(list(output.values())).numpy().tolist()
         losses: dict[str, float] = {}
-        for name, value in zip(output, values, strict=True):
+        for name, value in super().read(output).items():
             whole = LEVELS.removesuffix("_p") if name.startswith(LEVELS) else name
             losses[whole] = losses.get(whole, 0.0) + value
         return losses
 
     def settings(self) -> Mapping[str, str]:
         """What really runs, the solver included, and whether the ranks hold the same weights; every rank calls it."""
-        solver = self._trainer.solver.config
-        penalty = self._session.config.l2_weight
-        return {
-            **self._session.settings(),
-            "optimizer": solver.optimizer,
-            "learning_rate": f"{solver.learning_rate:g}",
-            "weight_decay": f"{penalty:g} among the losses" if penalty else f"{solver.weight_decay:g}",
-            **solver.schedule.in_words(),
-            "ranks_equal": self._ranks_equal(),
-        }
-
-    def _ranks_equal(self) -> str:
-        """Whether all trained weights are the same bits everywhere; batch statistics are each rank's own."""
-        ranks = self._session.ranks
-        return "one rank" if ranks.alone else str(ranks.equal(self._trainer.solver.variables_by_name.values())).lower()
+        session, found = self._session, dict(super().settings())
+        if penalty := session.config.l2_weight:
+            found["weight_decay"] = f"{penalty:g} among the losses"
+        if session.config.mask_target == "crop":
+            found["loader_kernels"] = session.machine.host.words
+        return found
 
     def evaluation(self) -> Inference:
         """Evaluation over this rank's shard of the val set on the weights as they now are; every rank must call it.
 
         Statistics of live batch normalisation become the mean over the ranks first.
         """
-        self._session.ranks.average(self._statistics)
-        feed = feed_of(self._session, self._val)
-        return Inference(self._session, self._detector, lambda: feed.inference_batches(endless=False))
+        self._session.machine.ranks.average(self._statistics)
+        return Inference(self._session, self._detector, feed_of(self._session, self._val), endless=False)
 
     @cached_property
     def _statistics(self) -> list[tf.Variable]:
@@ -120,19 +82,11 @@ class Train:
 
     @cached_property
     def _detector(self) -> Detector:
-        return Detector(self._session)
-
-    @cached_property
-    def _val(self) -> Dataset:
-        return open_dataset(self._session.context.val)
+        return detector_of(self._session)
 
     def save(self, path: Path) -> None:
         """Write the weights as they now are, as safetensors in TensorFlow's layout with torchvision's names."""
         save_weights(self._session.model, path)
-
-    def close(self) -> None:
-        """Leave the other ranks; loader threads end with the batches that they serve."""
-        self._session.ranks.close()
 
 
 def solver_config(trial: Trial, options: Options) -> SolverConfig:
