@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from harness.analysis.accuracy import PHASES
 from harness.analysis.metrics import compiling, compiling_note
-from harness.analysis.points import Group, machine_label, points
-from harness.analysis.rows import Fact, FactGroup, OutcomeRow, Point, Summary
+from harness.analysis.points import KERNELS, Group, machine_label, points
+from harness.analysis.rows import FELL_BACK, Fact, FactGroup, OutcomeRow, Point, Summary
 from harness.schema.result import OutcomeKind, TrialResult
 
 FAKE_PREFIX = "FAKE"
@@ -29,13 +29,20 @@ def outcomes(group: Group, point: Point) -> list[OutcomeRow]:
             point=point,
             kind=kind,
             reason=reason,
-            note=compiling_note(compiling(members)) if kind == "ok" else None,
+            note=outcome_note(members) if kind == "ok" else None,
             trials=len(members),
             duration_s=sum(member.duration_s for member in members),
             trial_ids=tuple(member.trial_id for member in members),
         )
         for (kind, reason), members in found.items()
     ]
+
+
+def outcome_note(members: Sequence[TrialResult]) -> str | None:
+    """What a reader of these trials' numbers must know."""
+    fallbacks = dict.fromkeys(words for member in members if FELL_BACK in (words := member.settings.get(KERNELS, "")))
+    notes = [compiling_note(compiling(members)), *(f"kernels: {words}" for words in fallbacks)]
+    return "; ".join(note for note in notes if note) or None
 
 
 def provenance_facts(results: Sequence[TrialResult]) -> tuple[Fact, ...]:
@@ -123,5 +130,6 @@ def summary(results: Sequence[TrialResult], provenance: Sequence[Fact]) -> Summa
         duration_s=sum(result.duration_s for result in results),
         mixed=tuple(fact.name for fact in provenance if fact.mixed),
         rehearsed=sum(result.trial.rehearsal for result in results),
+        fell_back=sum(FELL_BACK in result.settings.get(KERNELS, "") for result in results),
         fake_devices=tuple(sorted({name for name in names if name.startswith(FAKE_PREFIX)})),
     )

@@ -17,6 +17,8 @@ WITHOUT_EFFECT = frozenset({"timeout_s", "save_weights", "probe"})
 OF_TRAINING: dict[str, Any] = {"evaluate": True, "evaluate_every_steps": True, "target": True, "data": {"train"}}
 """Settings that other phases do not read."""
 NESTED = frozenset({"data.train", "data.val", "target.bbox_ap", "target.segm_ap"})
+KERNELS = "kernels"
+"""An option of backends, and what they say that they ran on."""
 OWN_COLUMN = frozenset(
     {
         "backend",
@@ -28,6 +30,7 @@ OWN_COLUMN = frozenset(
         "precision",
         "xla",
         "gradient_accumulation_steps",
+        KERNELS,
     }
 )
 
@@ -149,8 +152,9 @@ def common_settings(groups: Sequence[Group]) -> dict[str, str]:
     found: dict[str, str] = {}
     for backend, varied in names.items():
         mine = [each for each in groups if each.trial.backend == backend]
+        in_columns = OWN_COLUMN - {KERNELS} | differing(mine)
         for name, value in sorted(mine[0].settings.items()):
-            if name not in varied | OWN_COLUMN | IN_SUMMARY:
+            if name not in varied | in_columns | IN_SUMMARY:
                 everywhere = all(each.settings.get(name) == value for each in groups)
                 found[name if everywhere else f"{backend}: {name}"] = value
     return found
@@ -174,11 +178,18 @@ def describe(each: Group, names: frozenset[str]) -> Point:
         effective_batch_size=trial.global_batch_size * trial.gradient_accumulation_steps,
         precision=trial.precision,
         xla=trial.xla,
+        kernels=kernels_of(each),
         variant={name: each.settings[name] for name in sorted(names) if name in each.settings} | rehearsed(each),
         outcomes=dict(Counter(result.outcome.kind for result in each.results)),
         reason=next((result.outcome.reason for result in each.results if result.outcome.kind != "ok"), None),
         trial_ids=tuple(result.trial_id for result in each.results),
     )
+
+
+def kernels_of(each: Group) -> str | None:
+    """What the trials of a point ran on; as long as none has said so, what they ask for."""
+    said = dict.fromkeys(result.settings[KERNELS] for result in each.ok or each.results if KERNELS in result.settings)
+    return "; ".join(said) or each.settings.get(KERNELS)
 
 
 def rehearsed(each: Group) -> dict[str, str]:

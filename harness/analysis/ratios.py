@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.analysis.metrics import compiling, spread, throughput
-from harness.analysis.points import Group
+from harness.analysis.points import Group, kernels_of
 from harness.analysis.rows import Ratio, Scaling
 from harness.schema.trial import Precision
 
@@ -109,8 +109,10 @@ def ratio(group: Group, reference: Group, of: str, to: str) -> Ratio:
     above, below = median_throughput(group), median_throughput(reference)
     if above is not None and below:
         compiled = dict.fromkeys(name for each, name in ((group, of), (reference, to)) if compiles_in_window(each))
-        caveat = f"{' and '.join(compiled)} compiled in the timed window" if compiled else None
-        return Ratio(value=above / below, of=of, to=to, caveat=caveat)
+        caveats = [f"{' and '.join(compiled)} compiled in the timed window"] if compiled else []
+        if kernels_of(group) != kernels_of(reference):
+            caveats.append(f"{of} on kernels: {kernels_of(group)}; {to} on kernels: {kernels_of(reference)}")
+        return Ratio(value=above / below, of=of, to=to, caveat="; ".join(caveats) or None)
     lacking, name = (group, of) if above is None else (reference, to)
     kinds = sorted({result.outcome.kind for result in lacking.results} - {"ok"})
     return Ratio(value=None, of=of, to=to, reason=f"{name} ended as {', '.join(kinds) or 'no timed window'}")

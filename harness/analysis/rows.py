@@ -13,6 +13,10 @@ from harness.statistics.percentiles import Percentile
 FactGroup = Literal["run", "machine", "software", "environment", "data", "backend"]
 
 
+FELL_BACK = "framework instead of native"
+"""In a backend's words about its kernels: it was to run on native ones and did not."""
+
+
 class Row(Record):
     """Base of all that a JSON report holds; what stands under a field is its description in the schema."""
 
@@ -83,6 +87,8 @@ class Point(Row):
     effective_batch_size: int
     precision: Precision
     xla: bool
+    kernels: str | None
+    """What its trials really ran on, in the backend's words; what they ask for where none has come so far."""
     variant: dict[str, str]
     """Settings without a column of their own in which the rows of this phase differ."""
     outcomes: dict[OutcomeKind, int]
@@ -94,6 +100,11 @@ class Point(Row):
     def ok(self) -> int:
         """How many of its trials have numbers."""
         return self.outcomes.get("ok", 0)
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether any of its trials ran on its framework's own operations though it asked for native kernels."""
+        return FELL_BACK in (self.kernels or "")
 
 
 class TrainingRow(Row):
@@ -260,6 +271,8 @@ class Summary(Row):
     """Circumstances that differ between trials."""
     rehearsed: int
     """Trials that only a small stand-in ran for: their numbers are no measurement."""
+    fell_back: int
+    """Trials that ran on their framework's own operations though they asked for native kernels."""
     fake_devices: tuple[str, ...]
     """Devices of a simulator: their numbers are no measurement."""
 
@@ -268,9 +281,10 @@ class Analysis(Row):
     """All tables of a store.
 
     History of schema_version: 1, first. 2, compiling, XLA and frameworks are compared.
+    3, which kernels ran.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     summary: Summary
     common_settings: dict[Phase, dict[str, str]]
     """By phase, the settings that all its rows share."""

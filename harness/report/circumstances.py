@@ -67,6 +67,10 @@ def summary_lines(summary: Summary) -> list[tuple[str, str, str]]:
         of_all = "all" if summary.rehearsed == summary.trials else f"{summary.rehearsed} of {summary.trials}"
         text = f"{of_all} trials: small stand-ins ran in their place; these numbers are no measurement"
         lines.append(("rehearsal", text, "mixed"))
+    if summary.fell_back:
+        of_all = "all" if summary.fell_back == summary.trials else f"{summary.fell_back} of {summary.trials}"
+        text = f"{of_all} trials asked for native kernels and ran on their framework's own operations"
+        lines.append(("kernels", text, "mixed"))
     if summary.fake_devices:
         simulated = ", ".join(summary.fake_devices)
         lines.append(("simulated", f"{simulated}: these numbers are no measurement", "mixed"))

@@ -8,6 +8,7 @@ from harness.analysis.performance import PERCENTILES
 from harness.analysis.rows import Compiling, EvaluationRow, InferenceRow, Point, Ratio, Spread, TrainingRow
 from harness.report import format as spell
 from harness.report.table import Cell, Field, Table, make_table, shorten
+from harness.report.text import plain
 
 
 class AboutPoint(Protocol):
@@ -38,10 +39,25 @@ def identity_fields(rows: Sequence[P]) -> list[Field[P]]:
         Field("backend", lambda row: row.point.backend, numeric=False),
         *([framework_field()] if several else []),
         Field("settings", lambda row: spell.variant(row.point), numeric=False, optional=True),
+        *kernels_fields(rows),
         Field("device", lambda row: spell.device(row.point, named=named), numeric=False),
         Field(f"{noun}s", lambda row: spell.ranks(row.point)),
         Field(f"batch size per {noun}", lambda row: str(row.point.batch_size_per_gpu)),
     ]
+
+
+def kernels_fields(rows: Sequence[P]) -> list[Field[P]]:
+    """The column that says which kernels ran: where rows differ in it, or any is not what was asked for."""
+    told = {row.point.kernels for row in rows}
+    shown = len(told) > 1 or any(row.point.fell_back for row in rows)
+    return [Field("kernels", lambda row: kernels_cell(row.point), numeric=False)] if shown else []
+
+
+def kernels_cell(point: Point) -> Cell:
+    """What ran; a row that was to run on native kernels and did not is marked, and a note says why."""
+    if point.fell_back:
+        return Cell("not native", note=f"kernels: {plain(point.kernels or '')}", tone="mixed")
+    return Cell(plain(point.kernels or spell.NONE))
 
 
 def framework_field() -> Field[P]:

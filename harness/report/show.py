@@ -15,7 +15,8 @@ from harness.analysis.metrics import (
     throughput,
 )
 from harness.analysis.performance import latency
-from harness.analysis.points import as_text, flatten
+from harness.analysis.points import KERNELS, as_text, flatten
+from harness.analysis.rows import FELL_BACK
 from harness.report import format as spell
 from harness.report.circumstances import summary_lines
 from harness.report.text import plain
@@ -124,6 +125,8 @@ def number_lines(result: TrialResult) -> Lines:
     rate, share, held, scored = throughput(result), data_wait_share(result), peak_memory(result), scoring_s(result)
     if rate is not None:
         yield "throughput", f"{spell.significant(rate)} images/s"
+    if FELL_BACK in (words := result.settings.get(KERNELS, "")):
+        yield "not on native kernels", words
     for window in result.windows:
         text = f"{window.images} images, {window.steps} steps in {window.elapsed_s:.3f} s; "
         yield (
