@@ -1,7 +1,7 @@
 """Every fault of a matrix is one line: where it stands, what was found, what would be right."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from matrix_texts import BACKENDS, block, machine, plan_of, read
 
@@ -346,6 +346,7 @@ PIECES = st.sampled_from(
 )
 
 
+@example([(374, 0, "\u2028")])
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE)), st.integers(0, 8), PIECES), min_size=1, max_size=2))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_happens_to_a_matrix_it_is_a_plan_or_one_line(edits):
