@@ -5,9 +5,10 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from harness.schema.measurement import Accuracy, Measurement, Probe, Window
+from harness.schema.measurement import Accuracy, Measurement, Probe, TimerCost, Window
 from harness.schema.record import Record
 from harness.schema.system import Machine, Provenance
+from harness.schema.telemetry import Telemetry
 from harness.schema.trial import Trial
 
 OutcomeKind = Literal["ok", "unsupported", "out_of_memory", "timeout", "crashed", "diverged", "failed", "skipped"]
@@ -57,6 +58,7 @@ class RankRecord(Record):
     device_name: str | None = None
     peak_memory_bytes: int
     time_to_target_s: float | None = None
+    timer: TimerCost | None = None
     settings: dict[str, str] = Field(default_factory=dict)
     """What the backend really used, in its own words: half type, kernels that ran, memory format."""
     probe: Probe | None = None
@@ -74,10 +76,11 @@ class TrialResult(Record):
     """The record that the store keeps: one file, never edited.
 
     History of schema_version: 1, first. 2, weights are saved by name, those read are digested, launchers are chosen,
-    trials rehearsed; a record of 1 is read as one of 2 that saved its weights under its id.
+    trials rehearsed; a record of 1 is read as one that saved its weights under its id. 3, telemetry, what ended a
+    window, what timing costs, causes of outcomes and more provenance; what older records lack is unknown in them.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     trial_id: str
     trial: Trial
     rehearsal: Rehearsal | None = None
@@ -91,6 +94,10 @@ class TrialResult(Record):
     """Peak resident memory by rank."""
     time_to_target_s: float | None = None
     settings: dict[str, str] = Field(default_factory=dict)
+    timer: TimerCost | None = None
+    """Of rank 0."""
+    telemetry: Telemetry | None = None
+    """What was sampled from outside while its windows ran; None where nothing was."""
     weights: str | None = None
     """The trained weights that it left, as a path in the store."""
     weights_read: dict[str, str] = Field(default_factory=dict)
@@ -105,8 +112,12 @@ class TrialResult(Record):
     @model_validator(mode="before")
     @classmethod
     def _lifted(cls, data: Any) -> Any:
-        """A record of version 1 as one of version 2."""
-        if not isinstance(data, dict) or data.get("schema_version") != 1 or not isinstance(data.get("trial"), dict):
+        """A record of an older version as one of this."""
+        if not isinstance(data, dict) or data.get("schema_version") not in {1, 2}:
             return data
-        saved = data.get("trial_id") if data["trial"].get("save_weights") else None
-        return data | {"schema_version": 2, "trial": data["trial"] | {"save_weights": saved}}
+        lifted = data | {"schema_version": 3}
+        trial = data.get("trial")
+        if data["schema_version"] == 1 and isinstance(trial, dict):
+            saved = data.get("trial_id") if trial.get("save_weights") else None
+            lifted["trial"] = trial | {"save_weights": saved}
+        return lifted

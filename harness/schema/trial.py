@@ -16,6 +16,8 @@ OptionValue = bool | int | float | str | None
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What names a file or a folder of a store."""
+UNSET_BEFORE = frozenset({"max_warmup_steps", "timed_seconds", "timed_interval", "max_timed_steps"})
+"""Settings that came later: where they are null, a trial is the one that it was without them."""
 STORE_PREFIX = "store:"
 """Before a name in an option's value: the weights that a trial left in the store under it."""
 
@@ -52,7 +54,19 @@ class Trial(Record):
     repeat: NonNegativeInt = Field(0, description="which of the repeats of this point")
     data: DataNames = DataNames()
     warmup_steps: NonNegativeInt = 10
+    max_warmup_steps: PositiveInt | None = Field(
+        None, description="go on after warmup_steps until steps are steady, up to so many; null: warmup_steps is all"
+    )
     timed_steps: PositiveInt = 100
+    timed_seconds: PositiveFloat | None = Field(
+        None, description="repeat the timed steps until the window has lasted so long"
+    )
+    timed_interval: PositiveFloat | None = Field(
+        None, description="repeat the timed steps until the rate is known to ± this fraction, at 95 %"
+    )
+    max_timed_steps: PositiveInt | None = Field(
+        None, description="where timed steps are repeated, the most there may be; null: 100 times timed_steps"
+    )
     evaluate: bool = Field(False, description="train phase: score the trained model on the val set afterwards")
     evaluate_every_steps: PositiveInt | None = Field(
         None, description="train phase: score so often, outside the window"
@@ -96,7 +110,8 @@ class Trial(Record):
 
     def identity(self) -> str:
         """All that decides a result, as text; how long one is willing to wait for it does not."""
-        return self.model_dump_json(exclude={"timeout_s"})
+        unset = {name for name in UNSET_BEFORE if getattr(self, name) is None}
+        return self.model_dump_json(exclude={"timeout_s", *unset})
 
     @property
     def trial_id(self) -> str:

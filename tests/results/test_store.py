@@ -67,12 +67,12 @@ def test_a_record_of_version_1_is_read(store: Store, saves: bool) -> None:
     (store.trials / f"{trial.trial_id}.json").write_text(json.dumps(old))
     read = store.load(trial.trial_id)
     assert read.trial.save_weights == (trial.trial_id if saves else None)
-    assert (read.schema_version, read.trial.options) == (2, trial.options)
+    assert (read.schema_version, read.trial.options) == (3, trial.options)
 
 
 def test_a_broken_record_is_named(store: Store) -> None:
     """A file that is no record is named in one line."""
-    (store.trials / "odd.json").write_text('{"schema_version": 3}')
+    (store.trials / "odd.json").write_text('{"schema_version": 4}')
     with pytest.raises(StoreError, match=r"odd\.json is not a result of this version: schema_version") as caught:
         store.load_all()
     assert "\n" not in str(caught.value)

@@ -1,0 +1,1 @@
+"""Results for other tools and from them: MLPerf logs, DLLogger lines."""
