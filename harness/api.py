@@ -1,7 +1,7 @@
 """All that the author of a backend imports from the host, besides `harness.data`; nothing else is stable."""
 
 from harness.errors import DeviceOutOfMemoryError, UnsupportedTrialError
-from harness.hookspecs import Batch, Context, Detections, InferenceWork, TrainWork, hookimpl
+from harness.hookspecs import Batch, Context, Detections, DeviceClock, InferenceWork, TrainWork, hookimpl
 from harness.schema.backend import BackendInfo, Option
 from harness.schema.trial import Trial
 
@@ -10,6 +10,7 @@ __all__ = [
     "Batch",
     "Context",
     "Detections",
+    "DeviceClock",
     "DeviceOutOfMemoryError",
     "InferenceWork",
     "Option",

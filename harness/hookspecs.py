@@ -57,6 +57,16 @@ class Detections:
     masks_NHW: "NDArray[np.bool_] | None" = None
 
 
+class DeviceClock(Protocol):
+    """The clock of a device that works through a queue, as CUDA's events read it; it times beside the host's clock."""
+
+    def mark(self) -> Any:
+        """Put a mark into the device's queue, behind all that was handed to it, and return it without waiting."""
+
+    def elapsed_ms(self, start: Any, end: Any) -> float:
+        """Milliseconds of the device between two marks that it has passed; asked only after `synchronize`."""
+
+
 class Work(Protocol):
     """What a hook returns: steps for the host to drive on this rank."""
 
@@ -71,6 +81,9 @@ class Work(Protocol):
 
     def synchronize(self) -> None:
         """Return when all work handed to this rank's device is done."""
+
+    def device_clock(self) -> DeviceClock | None:
+        """The clock of this rank's device; None where it has none, or the framework does not let one read it."""
 
     def barrier(self) -> None:
         """Return when all ranks have called it; nothing to do for one rank."""

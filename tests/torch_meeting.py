@@ -34,6 +34,9 @@ class Work:
     def synchronize(self):
         pass
 
+    def device_clock(self):
+        return None
+
     def barrier(self):
         self.ranks.barrier()
 

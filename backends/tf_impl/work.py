@@ -17,7 +17,7 @@ from backends.tf_impl.device import memory_errors, synchronize
 from backends.tf_impl.graph import Compiled, compiled
 from backends.tf_impl.session import RankSession
 from backends.tf_impl.training import Losses, Trainer
-from harness.api import Batch, Detections
+from harness.api import Batch, Detections, DeviceClock
 from harness.data import Dataset, Frame, inverse_label_map, open_dataset
 
 
@@ -40,6 +40,10 @@ class _Work:
     def synchronize(self) -> None:
         """Wait for the device; see `device.synchronize`."""
         synchronize(self._session.machine.device)
+
+    def device_clock(self) -> DeviceClock | None:
+        """None: TensorFlow has no public way to a device's events."""
+        return None
 
     def barrier(self) -> None:
         """Return when all ranks have called it."""

@@ -1,11 +1,11 @@
-"""The device of a rank: which one, its name, waiting for it, and its out-of-memory errors."""
+"""The device of a rank: which one, its name, waiting for it, its clock, and its out-of-memory errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from harness.api import Context, DeviceOutOfMemoryError, Trial, UnsupportedTrialError
+from harness.api import Context, DeviceClock, DeviceOutOfMemoryError, Trial, UnsupportedTrialError
 
 _CPU_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "Cannot allocate memory")
 
@@ -36,6 +36,25 @@ def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         with memory_errors():
             torch.cuda.synchronize(device)
+
+
+class CudaClock:
+    """CUDA events that carry a time, in the current stream of the current device."""
+
+    def mark(self) -> torch.cuda.Event:
+        """Record an event behind all that was handed to the stream; returns at once."""
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    def elapsed_ms(self, start: torch.cuda.Event, end: torch.cuda.Event) -> float:
+        """Milliseconds between two events that have passed, to about half a microsecond."""
+        return float(start.elapsed_time(end))
+
+
+def clock_of(device: torch.device) -> DeviceClock | None:
+    """The clock of a CUDA device; on the CPU the host's is the only one."""
+    return CudaClock() if device.type == "cuda" else None
 
 
 @contextmanager

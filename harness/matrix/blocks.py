@@ -5,9 +5,21 @@ from dataclasses import dataclass
 from itertools import chain, product
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from harness.matrix.model import EVAL_ONLY, TRAIN_ONLY, Axes, Block, DeviceChoice, Matrix, Requires, Settings, Zip
+from harness.matrix.model import (
+    ENDLESS_ONLY,
+    EVAL_ONLY,
+    TRAIN_ONLY,
+    Axes,
+    Block,
+    DeviceChoice,
+    Matrix,
+    Requires,
+    Settings,
+    Zip,
+)
 from harness.matrix.near import one_of, suggest
 from harness.matrix.options import check_option
+from harness.matrix.pace import find_nonsense
 from harness.matrix.source import KeyPath, Source, shown
 from harness.schema.backend import BackendInfo, Option
 from harness.schema.record import Record
@@ -84,7 +96,15 @@ class _Layout:
             self.fail((name,), f"{name} is fixed here and varied in {place}; keep one of the two", at_key=True)
         for phase in self.block.phase:
             values = {**self.defaults(phase), **self.in_phase(fixed, phase)}
+            self.check_pace(values)
             yield self.family(phase, values, factors)
+
+    def check_pace(self, values: dict[str, Any]) -> None:
+        """Refuse numbers of steps that contradict one another, where the block or the defaults have them."""
+        if nonsense := find_nonsense({name: value for name, value in values.items() if name in _SHARED}):
+            own = nonsense.name in self.block.model_fields_set
+            path = (*self.path, nonsense.name) if own else ("defaults", nonsense.name)
+            self.matrix.source.fail(path, nonsense.problem)
 
     def family(self, phase: Phase, values: dict[str, Any], factors: tuple[Factor, ...]) -> Family:
         """The points of one phase; the base trial has the first value of each axis."""
@@ -168,7 +188,7 @@ class _Layout:
     def phases_of(self, path: KeyPath, name: str) -> tuple[Phase, ...]:
         """The phases in which a key means something."""
         if name in _SHARED:
-            return ("train",) if name in TRAIN_ONLY else ("eval",) if name in EVAL_ONLY else PHASES
+            return _phases_of_setting(name)
         option = self.info.option(name)
         if option is None:
             own = Axes.model_fields if len(path) > 1 else Block.model_fields
@@ -183,6 +203,12 @@ class _Layout:
 
     def fail(self, path: KeyPath, problem: str, *, at_key: bool = False) -> NoReturn:
         self.matrix.source.fail((*self.path, *path), problem, at_key=at_key)
+
+
+def _phases_of_setting(name: str) -> tuple[Phase, ...]:
+    if name in ENDLESS_ONLY:
+        return ("train", "infer")
+    return ("train",) if name in TRAIN_ONLY else ("eval",) if name in EVAL_ONLY else PHASES
 
 
 def _backend(source: Source, index: int, block: Block, backends: Mapping[str, BackendInfo]) -> BackendInfo:

@@ -66,8 +66,8 @@ def _machine_lacks(trial: Trial, machine: Machine) -> str | None:
         return f"needs {trial.nodes} nodes; the local launcher starts ranks on this machine alone"
     if trial.device == "cuda" and trial.gpus > len(machine.gpus):
         return f"needs {_count(trial.gpus, 'GPU')}; this machine has {_gpus(machine)}"
-    if trial.device == "cpu" and trial.gpus > machine.cpu_cores:
-        return f"needs {trial.gpus} CPU ranks; this machine has {_count(machine.cpu_cores, 'core')}, one rank each"
+    if trial.device == "cpu" and trial.gpus > (machine.cpu_cores or 0):
+        return f"needs {trial.gpus} CPU ranks; this machine has {_count(machine.cpu_cores or 0, 'core')}, one rank each"
     return None
 
 
@@ -95,11 +95,12 @@ def _older_gpu(devices: tuple[GpuDevice, ...], needed: tuple[int, int], who: str
 def _requires_more(trial: Trial, machine: Machine, requires: Requires) -> str | None:
     if requires.gpus is not None and len(machine.gpus) < requires.gpus:
         return f"the matrix requires {_count(requires.gpus, 'GPU')}; this machine has {_gpus(machine)}"
-    if requires.cpu_cores is not None and machine.cpu_cores < requires.cpu_cores:
-        has = _count(machine.cpu_cores, "core")
+    if requires.cpu_cores is not None and (machine.cpu_cores or 0) < requires.cpu_cores:
+        has = _count(machine.cpu_cores or 0, "core")
         return f"the matrix requires {_count(requires.cpu_cores, 'CPU core')}; this machine has {has}"
-    if requires.memory_gib is not None and machine.memory_bytes < requires.memory_gib * GIB:
-        return f"the matrix requires {requires.memory_gib:g} GiB; this machine has {format_bytes(machine.memory_bytes)}"
+    if requires.memory_gib is not None and (machine.memory_bytes or 0) < requires.memory_gib * GIB:
+        has = format_bytes(machine.memory_bytes or 0)
+        return f"the matrix requires {requires.memory_gib:g} GiB; this machine has {has}"
     return _requires_of_gpus(trial, machine, requires)
 
 

@@ -4,6 +4,7 @@ Plain scalars follow the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#1
 1.1: 1e-3 is a number, 010 is ten, and yes, no, on, off, 1:30 and 2024-01-01 are text. 1_000 is read as text too.
 """
 
+import io
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -48,23 +49,33 @@ def load_matrix(path: Path) -> Matrix:
     Raises:
         MatrixError: the file cannot be read, is no YAML, or does not describe a matrix.
     """
-    source = read_source(path)
-    return parse_matrix(to_value(source), source)
+    return matrix_of(read_matrix(path), path)
 
 
-def read_source(path: Path) -> Source:
-    """Compose the YAML nodes of a file.
+def read_matrix(path: Path) -> bytes:
+    """The bytes of a matrix file: what is kept of it is then what was carried out.
 
     Raises:
-        MatrixError: the file cannot be read or is no YAML.
+        MatrixError: the file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_bytes()
     except OSError as error:
         raise MatrixError(f"{path}: {_reason(error)}; a matrix is a YAML file") from error
+
+
+def matrix_of(data: bytes, path: Path) -> Matrix:
+    """Check the bytes of a matrix file that is at `path`.
+
+    Raises:
+        MatrixError: they are no YAML, or do not describe a matrix.
+    """
+    try:
+        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()  # line ends as those of any text file
     except UnicodeDecodeError as error:
         raise MatrixError(f"{path}: byte {error.start} is not UTF-8; save the matrix as UTF-8 text") from error
-    return source_of(text, str(path))
+    source = source_of(text, str(path))
+    return parse_matrix(to_value(source), source)
 
 
 def source_of(text: str, name: str) -> Source:

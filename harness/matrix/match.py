@@ -55,7 +55,7 @@ class Conditions:
     """Conditions that must all hold; trials that are alike in what the conditions look at are judged once."""
 
     def __init__(self, conditions: Iterable[Condition]) -> None:
-        """Take the conditions, at least one."""
+        """Take the conditions; with none, every trial meets them."""
         self.all = tuple(conditions)
         names = [condition.name for condition in self.all]
         # Backend and phase decide which options a trial has, and of which type.

@@ -22,9 +22,10 @@ from pydantic import (
 
 from harness.matrix.source import Source, shown
 from harness.schema.record import Record
-from harness.schema.trial import NAME, DataNames, Launcher, OptionValue, Phase, Precision, Scorer, Target
+from harness.schema.trial import NAME, DataNames, Fraction, Launcher, OptionValue, Phase, Precision, Scorer, Target
 
 DeviceChoice = Literal["cuda", "cpu", "auto"]
+AfterOutOfMemory = Literal["skip", "run"]
 T = TypeVar("T")
 F = TypeVar("F", bound=Sized)
 
@@ -35,6 +36,9 @@ TRAIN_ONLY = frozenset({"gradient_accumulation_steps", "evaluate", "evaluate_eve
 
 EVAL_ONLY = frozenset({"probe"})
 """As TRAIN_ONLY, of the eval phase."""
+
+ENDLESS_ONLY = frozenset({"max_warmup_steps", "timed_seconds", "timed_interval", "max_timed_steps"})
+"""As TRAIN_ONLY, of the phases whose batches never end: an eval trial passes over its set once."""
 
 
 def _listed(value: object) -> object:
@@ -115,7 +119,19 @@ class Settings(Record):
     )
     seed: NonNegativeInt = Field(1, description="seed of weights, data order and augmentation")
     warmup_steps: NonNegativeInt = Field(10, description="steps before the timed window; recorded and kept apart")
-    timed_steps: PositiveInt = Field(100, description="steps of the timed window")
+    max_warmup_steps: PositiveInt | None = Field(
+        None, description="go on after warmup_steps until steps are steady, up to so many; null: warmup_steps is all"
+    )
+    timed_steps: PositiveInt = Field(100, description="steps of the timed window, or of each of its stretches")
+    timed_seconds: PositiveFloat | None = Field(
+        None, description="repeat the timed steps until they have lasted so many seconds"
+    )
+    timed_interval: Fraction | None = Field(
+        None, description="repeat the timed steps until the rate is known to ± this fraction, at 95 %"
+    )
+    max_timed_steps: PositiveInt | None = Field(
+        None, description="where timed steps are repeated, the most there may be; null: 100 times timed_steps"
+    )
     repeats: PositiveInt = Field(1, description="how often each point runs; rounds of all points follow one another")
     timeout_s: PositiveFloat = Field(3600.0, description="seconds until a trial is ended with the outcome timeout")
     evaluate: bool = Field(False, description="score the trained model on the val set")
@@ -223,6 +239,9 @@ class Matrix(Record):
     defaults: Settings = Field(default_factory=Settings, description="settings and options for all blocks")
     trials: Annotated[tuple[Block, ...], AfterValidator(_filled)] = Field(description="blocks of trials, one or more")
     exclude: tuple[Exclude, ...] = Field((), description="rules that drop points, each with its reason")
+    after_out_of_memory: AfterOutOfMemory = Field(
+        "skip", description="skip or run: what becomes of points no smaller than one that ran out of memory"
+    )
 
     @property
     def source(self) -> Source:

@@ -26,6 +26,7 @@ _RIGHT: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "dict_type": lambda _: "keys with values",
     "model_type": lambda _: "keys with values",
     "greater_than": lambda context: f"more than {context['gt']:g}",
+    "less_than": lambda context: f"less than {context['lt']:g}",
     "greater_than_equal": lambda context: f"at least {context['ge']:g}",
     "literal_error": lambda context: str(context["expected"]).replace("'", ""),
     "string_too_short": lambda _: "some text",

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from harness.matrix.listing import plan_schema
-from harness.matrix.model import EVAL_ONLY, TRAIN_ONLY, Axes, Block, Exclude, Matrix, Requires, Settings
+from harness.matrix.model import ENDLESS_ONLY, EVAL_ONLY, TRAIN_ONLY, Axes, Block, Exclude, Matrix, Requires, Settings
 from harness.schema.record import Record
 from harness.schema.trial import DataNames
 
@@ -100,8 +100,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def _meaning(name: str, field: FieldInfo) -> str:
-    phase = "; train phase" if name in TRAIN_ONLY else "; eval phase" if name in EVAL_ONLY else ""
-    return f"{field.description}{phase}"
+    phases = {"train phase": TRAIN_ONLY, "eval phase": EVAL_ONLY, "train and infer phases": ENDLESS_ONLY}
+    own = next((f"; {phase}" for phase, names in phases.items() if name in names), "")
+    return f"{field.description}{own}"
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def _rehearsed(point: Point, info: BackendInfo, machine: Machine) -> Point:
 def stand_in(trial: Trial, info: BackendInfo, machine: Machine) -> Trial:
     """The small trial that is run in the place of a trial, on the CPU if the backend runs there."""
     device = "cpu" if "cpu" in info.devices else trial.device
-    most = machine.cpu_cores if device == "cpu" else max(len(machine.gpus), 1)
+    most = max(1, machine.cpu_cores or 1 if device == "cpu" else len(machine.gpus))
     return trial.model_copy(
         update={
             "device": device,
@@ -55,7 +55,11 @@ def stand_in(trial: Trial, info: BackendInfo, machine: Machine) -> Trial:
             "repeat": 0,
             "data": DATA,
             "warmup_steps": WARMUP_STEPS,
+            "max_warmup_steps": None,
             "timed_steps": TIMED_STEPS,
+            "timed_seconds": None,
+            "timed_interval": None,
+            "max_timed_steps": None,
             "evaluate_every_steps": None if trial.evaluate_every_steps is None else TIMED_STEPS,
             "target": None,
             "timeout_s": TIMEOUT_S,

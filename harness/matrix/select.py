@@ -3,13 +3,15 @@
     expression  condition {(space | comma) condition}
     condition   name ("=" | "!=") value {comma value}     any of these values; with !=, none of them
                 name (">=" | "<=" | ">" | "<") number
-    name        a field of a trial (backend, phase, gpus, repeat, …) or an option of a backend
-    value       a number, true, false, null, or text that may hold the wildcards * ? [abc]
+    name        a field of a trial (backend, phase, gpus, repeat, …), an option of a backend, or trial_id
+    value       a number, true, false, null, or text that may hold the wildcards * ? [abc];
+                of trial_id also its beginning or its end
 
 For instance: backend=torch_* phase=infer batch_size_per_gpu=1,2 precision!=tf32
 """
 
 import re
+from fnmatch import fnmatchcase
 
 from harness.errors import MatrixError
 from harness.matrix.loading import scalar_of
@@ -18,6 +20,9 @@ from harness.matrix.near import suggest
 from harness.matrix.plan import Plan
 from harness.matrix.source import shown
 from harness.schema.trial import OptionValue
+
+TRIAL_ID = "trial_id"
+"""No field of a trial: it follows from all of them."""
 
 _CONDITION = re.compile(r"(\w+)(!=|>=|<=|=|>|<)(.+)")
 
@@ -28,14 +33,18 @@ def select(plan: Plan, expr: str) -> Plan:
     Raises:
         MatrixError: the expression cannot be read, names an unknown field, or no point meets it.
     """
-    conditions = Conditions(parse_only(expr))
-    names = known_names(point.trial for point in plan.points)
+    given = parse_only(expr)
+    ids = [condition for condition in given if condition.name == TRIAL_ID]
+    conditions = Conditions(condition for condition in given if condition.name != TRIAL_ID)
+    names = known_names(point.trial for point in plan.points) | {TRIAL_ID}
     for condition in conditions.all:
         if condition.name not in names:
             raise MatrixError(f"--only: unknown field {shown(condition.name)}; {suggest(condition.name, names)}")
     kept = tuple(point for point in plan.points if conditions.hold(point.trial))
+    if ids:
+        kept = tuple(point for point in kept if all(_fits(each, point.trial.trial_id) for each in ids))
     if not kept:
-        spelled = " ".join(map(str, conditions.all))
+        spelled = " ".join(map(str, given))
         raise MatrixError(f"--only: none of {len(plan.points)} points meets {spelled}; `harness plan` lists them")
     return Plan(kept)
 
@@ -61,6 +70,13 @@ def parse_only(expr: str) -> list[Condition]:
     if not conditions:
         raise MatrixError("--only: no condition in it; right would be name=value, as phase=infer")
     return conditions
+
+
+def _fits(condition: Condition, trial_id: str) -> bool:
+    """Whether an id is one of those wanted, begins or ends with one, or fits its pattern."""
+    wanted = [each for each in condition.wanted if isinstance(each, str)]
+    found = any(trial_id.startswith(each) or trial_id.endswith(each) or fnmatchcase(trial_id, each) for each in wanted)
+    return found is not condition.negated
 
 
 def _condition(name: str, sign: str, text: str) -> Condition:

@@ -1,9 +1,13 @@
 """The host drives a backend's steps and reads the clock around them.
 
-A window begins with the device idle and all ranks met, and ends with the device idle again, so that its elapsed time
-is the time of its steps whatever a framework queues up in between. A step that compiles first is timed on its own as
-well, synchronised on both sides. It stays in its window: ranks that do not compile wait for it in theirs, and what is
-left out cannot be seen. Whoever reads the window knows from `compile_ns` that it holds compiling.
+A stretch begins with the device idle and all ranks met, and ends with the device idle again, so that its elapsed time
+is the time of its steps whatever a framework queues up in between. A window is one stretch or several. A step that
+compiles first is timed on its own as well, synchronised on both sides. It stays in its stretch: ranks that do not
+compile wait for it in theirs, and what is left out cannot be seen. Whoever reads the window knows from `compile_ns`
+that it holds compiling.
+
+What a stretch lasted is what the host waited for batches, what it took to hand steps out, and what it waited for the
+device at the end; the rest, its own loop, is a few readings of the clock a step (`timer.py` measures one).
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +18,7 @@ from typing import Any
 
 from harness.errors import BackendError
 from harness.hookspecs import Batch, Work
+from harness.measure.marks import Marks
 from harness.units import NS_PER_MS, ns_to_ms
 
 DRAIN_SHARE = 0.1
@@ -22,6 +27,8 @@ UNREPEATED_FLOOR_NS = 200 * NS_PER_MS
 """Where the finding cannot be repeated: longer than a busy host holds up one fetch."""
 CONFIRMATIONS = 3
 REPEATED_STEPS = 16
+READINGS_PER_STEP = 4
+"""Of the host's clock: before and after the wait for a batch, before and after the step."""
 
 
 @dataclass
@@ -29,12 +36,19 @@ class Stretch:
     """Consecutive steps of one rank. Times in nanoseconds, outputs as the backend returned them."""
 
     images: int = 0
+    start_ns: int = 0
     elapsed_ns: int = 0
+    drain_ns: int | None = None
+    """Of the synchronisation that ends it: the device works off what is queued. None where nothing was queued."""
     step_ns: list[int] = field(default_factory=list)
     wait_ns: list[int] = field(default_factory=list)
     compile_ns: list[int] = field(default_factory=list)
     """Of the steps that compiled first, running included: no framework tells the two apart."""
     outputs: list[Any] = field(default_factory=list)
+    device_ms: list[float] = field(default_factory=list)
+    """Of each step by the device's own clock; empty where it has none."""
+    device_s: float | None = None
+    """From the first of its marks to the last."""
 
     @property
     def steps(self) -> int:
@@ -42,8 +56,8 @@ class Stretch:
         return len(self.step_ns)
 
 
-def run_window(work: Work, batches: Iterator[Batch], count: int, *, training: bool) -> Stretch:
-    """Time `count` steps as one window: synchronised at both ends, pipelined in between.
+def run_stretch(work: Work, batches: Iterator[Batch], count: int, *, training: bool) -> Stretch:
+    """Time `count` steps as one stretch: synchronised at both ends, pipelined in between.
 
     Args:
         work: the backend's steps.
@@ -55,32 +69,38 @@ def run_window(work: Work, batches: Iterator[Batch], count: int, *, training: bo
     Raises:
         BackendError: the batches end early, or `synchronize` returned while the device was still busy.
     """
-    stretch = Stretch()
+    stretch, marks = Stretch(), Marks(work)
     work.synchronize()
     work.barrier()
-    start = perf_counter_ns()
+    stretch.start_ns = perf_counter_ns()
     for _ in range(count):
-        batch = take_step(work, batches, stretch, keep_outputs=training)
+        batch = take_step(work, batches, stretch, marks, keep_outputs=training)
+    handed = perf_counter_ns()
     work.synchronize()
-    stretch.elapsed_ns = perf_counter_ns() - start
+    end_ns = perf_counter_ns()
+    stretch.drain_ns = end_ns - handed
+    stretch.elapsed_ns = end_ns - stretch.start_ns
     if stretch.outputs:
         again = None if training else partial(repeat, work, batch, count)
         require_drained(work, stretch.outputs[-1], stretch.elapsed_ns - sum(stretch.compile_ns), again)
+    stretch.device_ms, stretch.device_s = marks.steps_ms(), marks.span_s()
     return stretch
 
 
-def take_step(work: Work, batches: Iterator[Batch], stretch: Stretch, *, keep_outputs: bool) -> Batch:
+def take_step(work: Work, batches: Iterator[Batch], stretch: Stretch, marks: Marks, *, keep_outputs: bool) -> Batch:
     """Wait for a batch, hand it to the device, note both times; return the batch."""
     asked = perf_counter_ns()
     batch = next_batch(batches, stretch.steps)
     stretch.wait_ns.append(perf_counter_ns() - asked)
     if work.compiles(batch):
-        output, elapsed_ns = time_step(work, batch)
+        output, elapsed_ns = time_step(work, batch, marks)
         stretch.compile_ns.append(elapsed_ns)
     else:
+        marks.begin()
         ready = perf_counter_ns()
         output = work.step(batch)
         elapsed_ns = perf_counter_ns() - ready
+        marks.end()
     stretch.step_ns.append(elapsed_ns)
     stretch.images += batch.images
     if not keep_outputs:
@@ -89,11 +109,15 @@ def take_step(work: Work, batches: Iterator[Batch], stretch: Stretch, *, keep_ou
     return batch
 
 
-def time_step(work: Work, batch: Batch) -> tuple[Any, int]:
-    """One step's output and its nanoseconds, the device synchronised before and after."""
+def time_step(work: Work, batch: Batch, marks: Marks | None = None) -> tuple[Any, int]:
+    """One step's output and its nanoseconds, the device synchronised before and after; marked if asked to."""
     work.synchronize()
+    if marks is not None:
+        marks.begin()
     start = perf_counter_ns()
     output = work.step(batch)
+    if marks is not None:
+        marks.end()
     work.synchronize()
     return output, perf_counter_ns() - start
 
@@ -113,17 +137,18 @@ def time_latency(work: Work, batches: Iterator[Batch], count: int) -> Stretch:
     A step that compiles is no latency: its time is kept apart, and the batch is taken once more for the latency.
 
     Raises:
-        BackendError: as `run_window`.
+        BackendError: as `run_stretch`.
     """
-    stretch = Stretch()
+    stretch, marks = Stretch(), Marks(work)
     for step in range(count):
         batch = next_batch(batches, step)
         if work.compiles(batch):
             stretch.compile_ns.append(time_step(work, batch)[1])
-        output, elapsed_ns = time_step(work, batch)
+        output, elapsed_ns = time_step(work, batch, marks)
         stretch.step_ns.append(elapsed_ns)
         if step == count - 1:
             require_drained(work, output, elapsed_ns, partial(repeat, work, batch, 1))
+    stretch.device_ms = marks.steps_ms()
     return stretch
 
 

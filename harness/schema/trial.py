@@ -13,11 +13,16 @@ Device = Literal["cpu", "cuda"]
 Scorer = Literal["pycocotools", "hotcoco"]
 Launcher = Literal["local", "torchrun", "horovod"]
 OptionValue = bool | int | float | str | None
+Fraction = Annotated[PositiveFloat, Field(lt=1)]
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What names a file or a folder of a store."""
 UNSET_BEFORE = frozenset({"max_warmup_steps", "timed_seconds", "timed_interval", "max_timed_steps"})
 """Settings that came later: where they are null, a trial is the one that it was without them."""
+STEADY_STEPS = 5
+"""Of each stretch by which a warm-up is seen to be steady: enough that one step is not its rate."""
+TIMED_ROUNDS = 100
+"""How many times timed_steps there may be, where a trial does not say."""
 STORE_PREFIX = "store:"
 """Before a name in an option's value: the weights that a trial left in the store under it."""
 
@@ -59,9 +64,9 @@ class Trial(Record):
     )
     timed_steps: PositiveInt = 100
     timed_seconds: PositiveFloat | None = Field(
-        None, description="repeat the timed steps until the window has lasted so long"
+        None, description="repeat the timed steps until they have lasted so many seconds"
     )
-    timed_interval: PositiveFloat | None = Field(
+    timed_interval: Fraction | None = Field(
         None, description="repeat the timed steps until the rate is known to ± this fraction, at 95 %"
     )
     max_timed_steps: PositiveInt | None = Field(

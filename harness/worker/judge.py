@@ -6,6 +6,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from harness.hookspecs import Batch, Context, InferenceWork
+from harness.measure.marks import Marks
 from harness.measure.steps import Stretch, repeat, require_drained, time_step
 from harness.schema.measurement import Accuracy
 from harness.schema.trial import Scorer
@@ -25,6 +26,7 @@ class Judge:
         self.scorer = scorer
         self.stretch = Stretch()
         self.latencies_ms: list[float] = []
+        self.latencies_device_ms: list[float] = []
         self.encodings_ms: list[float] = []
         self.scoring_ms = 0.0
 
@@ -55,31 +57,42 @@ class Judge:
         work.synchronize()
         work.barrier()
         self.encodings_ms.clear()
-        start = asked = perf_counter_ns()
+        marks = Marks(work)
+        compiled: list[bool] = []
+        self.stretch.start_ns = asked = perf_counter_ns()
         for batch in work.batches():
             self.stretch.wait_ns.append(perf_counter_ns() - asked)
-            output = self.take_step(work, batch)
+            compiled.append(work.compiles(batch))
+            output, elapsed_ns = time_step(work, batch, marks)
+            if all(compiled[:-1]):  # up to the first step whose time is no compiler's
+                require_drained(work, output, elapsed_ns, partial(repeat, work, batch, 1))
+            self.count_step(batch, elapsed_ns, compiled=compiled[-1])
             encoded, ids, masked = self.encode(work, output)
             results += encoded
             image_ids += ids
             with_masks = with_masks or masked
             asked = perf_counter_ns()
-        self.stretch.elapsed_ns += perf_counter_ns() - start
+        self.stretch.elapsed_ns += perf_counter_ns() - self.stretch.start_ns
+        self.read_marks(marks, compiled)
         return results, image_ids, with_masks
 
-    def take_step(self, work: InferenceWork, batch: Batch) -> Any:
-        """One synchronised step; one that compiles is no latency."""
-        compiles = work.compiles(batch)
-        output, elapsed_ns = time_step(work, batch)
-        if not self.latencies_ms:
-            require_drained(work, output, elapsed_ns, partial(repeat, work, batch, 1))
-        if compiles:
+    def count_step(self, batch: Batch, elapsed_ns: int, *, compiled: bool) -> None:
+        """Note a synchronised step; one that compiled is no latency."""
+        if compiled:
             self.stretch.compile_ns.append(elapsed_ns)
         else:
             self.latencies_ms.append(ns_to_ms(elapsed_ns))
         self.stretch.step_ns.append(elapsed_ns)
         self.stretch.images += batch.images
-        return output
+
+    def read_marks(self, marks: Marks, compiled: list[bool]) -> None:
+        """Note what the device's clock says of a pass, where there is one."""
+        device_ms = marks.steps_ms()
+        self.stretch.device_ms += device_ms
+        self.stretch.device_s = marks.span_s()
+        if device_ms:
+            pairs = zip(device_ms, compiled, strict=True)
+            self.latencies_device_ms += [elapsed_ms for elapsed_ms, first in pairs if not first]
 
     def encode(self, work: InferenceWork, output: Any) -> tuple[list[dict[str, Any]], list[int], bool]:
         """One step's detections as COCO results, its image ids, and whether they have masks."""

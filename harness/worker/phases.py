@@ -1,8 +1,7 @@
 """What the host does with a backend's work in each phase."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from math import isfinite
 from pathlib import Path
 from time import perf_counter_ns
@@ -11,56 +10,61 @@ from typing import Any
 from harness.errors import DivergedError
 from harness.hookspecs import Context, InferenceWork, TrainWork, Work
 from harness.measure.machine import peak_memory_bytes
-from harness.measure.steps import Stretch, compile_ahead, run_window, time_latency
-from harness.schema.measurement import Accuracy, Measurement, Probe, Window
+from harness.measure.steps import Stretch, compile_ahead, run_stretch, time_latency
+from harness.schema.measurement import Accuracy, Ending
 from harness.schema.trial import Target, Trial
-from harness.units import Unit, ns_to_ms, ns_to_s
+from harness.units import ns_to_ms, ns_to_s
 from harness.worker.judge import Judge
+from harness.worker.pace import Pace
+from harness.worker.record import PhaseRecord, WarmUp
+
+MOST_LATENCIES = 1000
+"""Where a window has more steps than the trial counts: p99 and its interval take 662, and each one is a step alone."""
 
 
-@dataclass
-class PhaseRecord:
-    """What has been recorded so far; it survives a phase that fails half-way."""
+class Training:
+    """A training trial on its way: its stretches, and the evaluations between them."""
 
-    rank: int
-    windows: list[Window] = field(default_factory=list)
-    measurements: list[Measurement] = field(default_factory=list)
-    accuracy: list[Accuracy] = field(default_factory=list)
-    settings: dict[str, str] = field(default_factory=dict)
-    time_to_target_s: float | None = None
-    probe: Probe | None = None
-    peak_memory_bytes: int | None = None
-    """Where it was read before the end."""
+    def __init__(self, work: TrainWork, trial: Trial, record: PhaseRecord, scratch: Path, context: Context) -> None:
+        self.work = work
+        self.trial = trial
+        self.record = record
+        self.judge = Judge(scratch, context, trial.scorer)
+        self.start_ns = perf_counter_ns()
+        self.pace = Pace(work, trial, scratch, context)
+        self.warmup = self.pace.warm_up()
+        self.timed: list[Stretch] = []
 
-    def add(self, name: str, unit: Unit, values: Sequence[float], warmup_values: Sequence[float] = ()) -> None:
-        """Record one raw series of this rank."""
-        self.measurements.append(
-            Measurement(name=name, unit=unit, values=tuple(values), warmup_values=tuple(warmup_values), rank=self.rank)
-        )
+    def run(self) -> Ending:
+        """Time the window; score at its end where the trial scores, and has not on the way."""
+        trial = self.trial
+        ended_by: Ending | None = None
+        while ended_by is None:
+            ended_by = self.round() or self.pace.ending(self.timed)
+        if ended_by != "diverged" and not trial.evaluate_every_steps and (trial.evaluate or trial.target):
+            self.score()
+        return ended_by
 
-    def add_window(self, warmup: Stretch, timed: Sequence[Stretch]) -> None:
-        """Record a window, its host times by step, and the warm-up before it."""
-        self.windows.append(
-            Window(
-                rank=self.rank,
-                images=sum(stretch.images for stretch in timed),
-                steps=sum(stretch.steps for stretch in timed),
-                elapsed_s=ns_to_s(sum(stretch.elapsed_ns for stretch in timed)),
-                warmup_steps=warmup.steps,
-                warmup_s=ns_to_s(warmup.elapsed_ns),
-            )
-        )
-        steps = chain.from_iterable(stretch.step_ns for stretch in timed)
-        waits = chain.from_iterable(stretch.wait_ns for stretch in timed)
-        self.add("step_ms", "ms", list(map(ns_to_ms, steps)), list(map(ns_to_ms, warmup.step_ns)))
-        self.add("data_wait_ms", "ms", list(map(ns_to_ms, waits)), list(map(ns_to_ms, warmup.wait_ns)))
+    def round(self) -> Ending | None:
+        """Time as many steps as the trial counts, scoring in between; what ended the window among them, if it did."""
+        every = self.trial.evaluate_every_steps
+        for count in segments(self.trial.timed_steps, every):
+            self.timed.append(self.pace.stretch(count))
+            if not finite(self.work.read(self.timed[-1].outputs[-1])):
+                return "diverged"
+            if every and self.score():
+                return "target"
+        return None
 
-    def add_compiling(self, timed: Iterable[Stretch], outside: Iterable[Stretch]) -> None:
-        """Record the steps that compiled first, if any did: those of the timed window, and those outside it."""
-        inside_ns = [step_ns for stretch in timed for step_ns in stretch.compile_ns]
-        outside_ns = [step_ns for stretch in outside for step_ns in stretch.compile_ns]
-        if inside_ns or outside_ns:
-            self.add("compile_ms", "ms", list(map(ns_to_ms, inside_ns)), list(map(ns_to_ms, outside_ns)))
+    def score(self) -> bool:
+        """Score the weights as they are now; whether the target, if there is one, is reached."""
+        steps = self.warmup.steps + sum(stretch.steps for stretch in self.timed)
+        accuracy = self.judge.score(self.work.evaluation(), after_steps=steps)
+        self.record.accuracy.append(accuracy)
+        if self.trial.target is None or not reached(self.trial.target, accuracy):
+            return False
+        self.record.time_to_target_s = ns_to_s(perf_counter_ns() - self.start_ns)
+        return True
 
 
 def run_train(work: TrainWork, trial: Trial, record: PhaseRecord, scratch: Path, context: Context) -> None:
@@ -69,26 +73,11 @@ def run_train(work: TrainWork, trial: Trial, record: PhaseRecord, scratch: Path,
     Raises:
         DivergedError: a loss is NaN or infinite.
     """
-    judge = Judge(scratch, context, trial.scorer)
-    start = perf_counter_ns()
-    batches = work.batches()
-    warmup = run_window(work, batches, trial.warmup_steps, training=True)
-    timed: list[Stretch] = []
-    for count in segments(trial.timed_steps, trial.evaluate_every_steps):
-        timed.append(run_window(work, batches, count, training=True))
-        steps = warmup.steps + sum(stretch.steps for stretch in timed)
-        last = steps == trial.warmup_steps + trial.timed_steps
-        if not finite(work.read(timed[-1].outputs[-1])):
-            break
-        if trial.evaluate_every_steps or (last and (trial.evaluate or trial.target)):
-            accuracy = judge.score(work.evaluation(), after_steps=steps)
-            record.accuracy.append(accuracy)
-            if trial.target and reached(trial.target, accuracy):
-                record.time_to_target_s = ns_to_s(perf_counter_ns() - start)
-                break
-    record.add_window(warmup, timed)
-    record.add_compiling(timed, [warmup, judge.stretch])
-    record_losses(work, record, warmup.outputs, [output for stretch in timed for output in stretch.outputs])
+    training = Training(work, trial, record, scratch, context)
+    ended_by = training.run()
+    record.add_window(training.warmup, training.timed, ended_by, training.pace.interval)
+    record.add_compiling(training.timed, [*training.warmup.stretches, training.judge.stretch])
+    record_losses(work, record, outputs_of(training.warmup.stretches), outputs_of(training.timed))
 
 
 def segments(steps: int, every: int | None) -> list[int]:
@@ -108,6 +97,11 @@ def reached(target: Target, accuracy: Accuracy) -> bool:
     found = {metrics.kind: metrics.ap for metrics in accuracy.metrics}
     wanted = ((found.get("bbox"), target.bbox_ap), (found.get("segm"), target.segm_ap))
     return all((ap or 0.0) >= least for ap, least in wanted if least is not None)
+
+
+def outputs_of(stretches: Sequence[Stretch]) -> list[Any]:
+    """The outputs of all their steps."""
+    return [output for stretch in stretches for output in stretch.outputs]
 
 
 def record_losses(work: Work, record: PhaseRecord, warmup: Sequence[Any], timed: Sequence[Any]) -> None:
@@ -131,15 +125,20 @@ def finite(losses: Mapping[str, float]) -> bool:
     return all(map(isfinite, losses.values()))
 
 
-def run_infer(work: InferenceWork, trial: Trial, record: PhaseRecord, scratch: Path, context: Context) -> None:  # noqa: ARG001 - one signature for all phases
-    """Time a pipelined window for throughput, then single batches for latency."""
-    batches = work.batches()
-    warmup = run_window(work, batches, trial.warmup_steps, training=False)
-    timed = run_window(work, batches, trial.timed_steps, training=False)
-    record.add_window(warmup, [timed])
-    latency = time_latency(work, batches, trial.timed_steps)
-    record.add("latency_ms", "ms", list(map(ns_to_ms, latency.step_ns)))
-    record.add_compiling([timed], [warmup, latency])
+def run_infer(work: InferenceWork, trial: Trial, record: PhaseRecord, scratch: Path, context: Context) -> None:
+    """Time a pipelined window for throughput, then single batches for latency: as many, but for MOST_LATENCIES."""
+    pace = Pace(work, trial, scratch, context)
+    warmup = pace.warm_up()
+    timed: list[Stretch] = []
+    ended_by: Ending | None = None
+    while ended_by is None:
+        timed.append(pace.stretch(trial.timed_steps))
+        ended_by = pace.ending(timed)
+    record.add_window(warmup, timed, ended_by, pace.interval)
+    steps = sum(stretch.steps for stretch in timed)
+    latency = time_latency(work, pace.batches, min(steps, max(trial.timed_steps, MOST_LATENCIES)))
+    record.add_latencies(list(map(ns_to_ms, latency.step_ns)), latency.device_ms)
+    record.add_compiling(timed, [*warmup.stretches, latency])
 
 
 def run_eval(work: InferenceWork, trial: Trial, record: PhaseRecord, scratch: Path, context: Context) -> None:
@@ -150,14 +149,14 @@ def run_eval(work: InferenceWork, trial: Trial, record: PhaseRecord, scratch: Pa
     """
     judge = Judge(scratch, context, trial.scorer)
     ahead = list(islice(work.batches(), trial.warmup_steps))
-    warmup = run_window(work, iter(ahead), len(ahead), training=False)
+    warmup = run_stretch(work, iter(ahead), len(ahead), training=False)
     for output in warmup.outputs:
         judge.encode(work, output)
     shapes = compile_ahead(work) if warmup.compile_ns else Stretch()
     record.accuracy.append(judge.score(work, after_steps=None))
-    record.add_window(warmup, [judge.stretch])
+    record.add_window(WarmUp([warmup]), [judge.stretch], "set")
     record.add_compiling([judge.stretch], [warmup, shapes])
-    record.add("latency_ms", "ms", judge.latencies_ms)
+    record.add_latencies(judge.latencies_ms, judge.latencies_device_ms)
     record.add("encode_ms", "ms", judge.encodings_ms)
     if context.rank == 0:
         record.add("scoring_ms", "ms", [judge.scoring_ms])

@@ -5,12 +5,16 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import BackendError, DeviceOutOfMemoryError, DivergedError, HarnessError, UnsupportedTrialError
+from harness.errors import BackendError, UnsupportedTrialError
 from harness.hookspecs import Context, Work
 from harness.measure.machine import peak_memory_bytes
-from harness.plugins import load_module, one_line
-from harness.schema.result import Assignment, Outcome, OutcomeKind, RankRecord
-from harness.worker.phases import PHASES, PhaseRecord
+from harness.measure.timer import timer_cost
+from harness.plugins import load_module
+from harness.schema.result import Assignment, Outcome, RankRecord
+from harness.worker.outcomes import outcome_of
+from harness.worker.phases import PHASES
+from harness.worker.record import PhaseRecord
+from harness.worker.seam import require_work
 
 
 def run_trial(assignment: Assignment, context: Context) -> RankRecord:
@@ -20,7 +24,7 @@ def run_trial(assignment: Assignment, context: Context) -> RankRecord:
         drive(assignment, context, record)
         outcome = Outcome(kind="ok")
     except Exception as error:  # noqa: BLE001 - any exception of a backend is one trial's outcome
-        outcome = outcome_of(error)
+        outcome = outcome_of(error, assignment.plugin)
         if outcome.kind != "unsupported":
             traceback.print_exc()
     return RankRecord(
@@ -32,6 +36,7 @@ def run_trial(assignment: Assignment, context: Context) -> RankRecord:
         device_name=record.settings.pop("device", None),
         peak_memory_bytes=record.peak_memory_bytes or peak_memory_bytes(),
         time_to_target_s=record.time_to_target_s,
+        timer=record.timer,
         settings=record.settings,
         probe=record.probe,
     )
@@ -50,7 +55,9 @@ def drive(assignment: Assignment, context: Context, record: PhaseRecord) -> None
     work = hook(trial=trial, context=context)
     if work is None:
         raise UnsupportedTrialError(f"backend {trial.backend!r} declines this {trial.phase} trial and gives no reason")
+    require_work(trial.backend, trial.phase, work)
     with closing(work):
+        record.timer = timer_cost(work)
         PHASES[trial.phase](work, trial, record, Path(assignment.scratch), context)
         record.settings.update(work.settings())
         if assignment.weights is not None and context.rank == 0:
@@ -71,16 +78,3 @@ def closing(work: Work) -> Iterator[None]:
             traceback.print_exc()
         raise
     work.close()
-
-
-def outcome_of(error: Exception) -> Outcome:
-    """The outcome that an exception stands for."""
-    kinds: tuple[tuple[type[Exception], OutcomeKind], ...] = (
-        (UnsupportedTrialError, "unsupported"),
-        (DeviceOutOfMemoryError, "out_of_memory"),
-        (MemoryError, "out_of_memory"),
-        (DivergedError, "diverged"),
-    )
-    kind = next((kind for base, kind in kinds if isinstance(error, base)), "failed")
-    named = isinstance(error, HarnessError)
-    return Outcome(kind=kind, reason=one_line(error) if named else f"{type(error).__name__}: {one_line(error)}")

@@ -58,9 +58,10 @@ def serve(channel: socket.socket) -> bool:
     child = fork(partial(keep, Spawn.model_validate_json(request), channel))
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     end_session(child)
-    _, status = os.waitpid(child, 0)
+    _, status, used = os.wait4(child, 0)
+    gone = Spawned(exit_code=os.waitstatus_to_exitcode(status), peak_memory_bytes=used.ru_maxrss * 1024)
     try:
-        channel.send(Spawned(exit_code=os.waitstatus_to_exitcode(status)).model_dump_json().encode())
+        channel.send(gone.model_dump_json().encode())
     except ConnectionError:  # a runner that gave the trial up has closed its end
         return False
     return True

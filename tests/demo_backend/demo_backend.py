@@ -1,7 +1,8 @@
 """A backend without a framework, with a fake asynchronous device; its options play the faults that tests need.
 
 The device is a clock: handing it a step books `step_ms` after whatever is queued, and synchronising sleeps until the
-queue is empty. A backend on it that does not synchronise looks infinitely fast, as one on a real device does.
+queue is empty. A backend on it that does not synchronise looks infinitely fast, as one on a real device does. The
+device reads its clock at marks in its queue, and does not tell the time of one that it has not come to.
 """
 
 import itertools
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 FAULTS = (
     *("none", "declines", "none_returned", "raises", "memory", "nan", "exits", "killed"),
     *("hangs", "no_record", "chatter", "ends", "starts_daemon"),
+    *("sigkill", "eats_memory", "limited_memory", "cuda_memory", "cuda_abort", "tf_memory", "mentions_memory"),
+    *("no_framework", "broken_import", "no_work", "fills_log", "truncated", "needs_memory"),
 )
 
 
@@ -35,7 +38,7 @@ def harness_describe() -> BackendInfo:
         model="clock",
         phases=("train", "eval", "infer"),
         precisions=("fp32", "amp"),
-        devices=("cpu",),
+        devices=("cpu", "cuda"),
         xla=True,
         distributions=("demo-backend",),
         options=(
@@ -105,6 +108,9 @@ class Work:
             wait_until(self.busy_until)
         tell_stopwatch("synchronized")
 
+    def device_clock(self) -> "Clock":
+        return Clock(self)
+
     def barrier(self) -> None:
         tell_stopwatch("barrier")
         if self.context.world_size > 1:
@@ -150,9 +156,25 @@ class Work:
         self.busy_until = 0.0
 
 
+class Clock:
+    """The fake device's own: a mark is the moment at which the device comes to it."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def mark(self) -> float:
+        return max(self.work.busy_until, time.monotonic())
+
+    def elapsed_ms(self, start: float, end: float) -> float:
+        if end > time.monotonic():
+            raise RuntimeError("a mark was read before the device came to it")
+        return (end - start) * 1000
+
+
 def wait_until(moment: float) -> None:
     """Sleep until a moment of the device's clock."""
-    time.sleep(max(0.0, moment - time.monotonic()))
+    while (rest := moment - time.monotonic()) > 0:
+        time.sleep(rest)
 
 
 def tell_stopwatch(event: str) -> None:
@@ -196,13 +218,92 @@ def go_wrong(fault: Any) -> None:
         time.sleep(3600)
     if fault == "starts_daemon":
         subprocess.Popen(["sleep", "3600.25"], start_new_session=True)
+    if fault in MORE_FAULTS:
+        MORE_FAULTS[fault]()
     if fault == "chatter":
         sys.stdout.write('{"rank": 0, "not": "a record"}\n' * 3)
+
+
+CUDA_MESSAGE = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.25 GiB"
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow's."""
+
+
+def eat_memory() -> None:
+    """Take memory until something ends it, 2 GiB at the most."""
+    held = [bytearray(1 << 24) for _ in range(128)]
+    raise RuntimeError(f"{len(held)} blocks of 16 MiB, and nothing ended it")
+
+
+def limited_memory() -> None:
+    """Run into a limit of this process's own."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    eat_memory()
+
+
+def say(text: str) -> None:
+    """Print to the log at once."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def raise_error(error: Exception) -> None:
+    """As a call that fails does."""
+    raise error
+
+
+def cuda_abort() -> None:
+    """End as a C++ exception does that nobody catches."""
+    say(f"terminate called after throwing an instance of 'c10::OutOfMemoryError'\n  what():  {CUDA_MESSAGE}")
+    say("Exception raised from malloc at CUDACachingAllocator.cpp:1\nframe #0: c10::Error::Error + 0x98")
+    os.abort()
+
+
+def mention_memory() -> None:
+    """Speak of memory that was short once, and die of something else."""
+    say("2026-01-01 00:00:00.000000: W allocator.cc:1] CUDA_ERROR_OUT_OF_MEMORY: out of memory; trying a smaller block")
+    say("WARNING: CUDA out of memory. Tried to allocate 20.00 MiB; falling back to the CPU")
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def fill_log() -> None:
+    """Print 64 MiB, or until the disk is full."""
+    for _ in range(1 << 10):
+        sys.stdout.write("x" * (1 << 16) + "\n")
+
+
+def truncate() -> None:
+    """Leave half a record, as a worker does that is cut off."""
+    (Path(sys.argv[1]).parent / "rank0.json").write_text('{"rank": 0, "outcome": {"kind": "o')
+    os._exit(0)
+
+
+MORE_FAULTS = {
+    "sigkill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "eats_memory": eat_memory,
+    "limited_memory": limited_memory,
+    "cuda_memory": lambda: raise_error(RuntimeError(CUDA_MESSAGE)),
+    "cuda_abort": cuda_abort,
+    "tf_memory": lambda: raise_error(ResourceExhaustedError("OOM when allocating tensor with shape[8,3,9,9]")),
+    "mentions_memory": mention_memory,
+    "no_framework": lambda: __import__("no_such_framework.core"),
+    "broken_import": lambda: raise_error(ImportError("libcudart.so.13: cannot open shared object file")),
+    "fills_log": fill_log,
+    "truncated": truncate,
+}
 
 
 def make(trial: Trial, context: Context) -> Work | None:
     """The work of any phase."""
     fault = trial.options.get("fault")
+    if fault == "no_work":
+        return {"not": "a work"}  # type: ignore[return-value]
+    if fault == "needs_memory" and trial.batch_size_per_gpu * (trial.image_size or 1) >= 4:
+        raise RuntimeError(CUDA_MESSAGE)
     if fault == "declines":
         raise UnsupportedTrialError("the fake device has no such mode")
     return None if fault == "none_returned" else Work(trial, context)

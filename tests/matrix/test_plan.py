@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from matrix_texts import BACKENDS, BOX, ids, machine, plan_of, read, written
 
 from harness.errors import MatrixError
+from harness.matrix import pace
 from harness.matrix.loading import load_matrix
 from harness.matrix.model import TRAIN_ONLY, Axes, Block, Matrix, Settings, Zip
 from harness.matrix.plan import expand
 from harness.schema.trial import Phase, Trial
+from harness.statistics import rates
 
 CROSSED = """\
 name: m
@@ -276,6 +278,12 @@ def test_settings_are_those_of_a_trial():
     assert set(Trial.model_fields) - own == set(Settings.model_fields) - {"repeats"}
     assert set(Axes.model_fields) == set(Zip.model_fields) < set(Settings.model_fields)
     assert set(Settings.model_fields) > TRAIN_ONLY
+
+
+def test_what_is_refused_as_too_few_is_what_statistics_call_too_few():
+    """The room of statistics loads numpy, so planning has the two numbers of its own."""
+    assert pace.INTERVAL_STRETCHES == rates.MIN_STRETCHES
+    assert pace.STEADY_STRETCHES == rates.SETTLED_STRETCHES
 
 
 def test_every_key_of_the_file_is_documented_where_it_is_declared():

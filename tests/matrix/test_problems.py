@@ -12,8 +12,8 @@ from harness.matrix.plan import expand
 ONE = "name: m\ntrials:\n  - {backend: box, phase: infer}\n"
 SETTINGS = (
     "batch_size_per_gpu, evaluate, evaluate_every_steps, flavour, fused, gpus, gradient_accumulation_steps, "
-    "image_size, launcher, nodes, precision, probe, rate, repeats, save_weights, scorer, seed, target, threads, "
-    "timed_steps, timeout_s, warmup_steps, xla"
+    "image_size, launcher, max_timed_steps, max_warmup_steps, nodes, precision, probe, rate, repeats, save_weights, "
+    "scorer, seed, target, threads, timed_interval, timed_seconds, timed_steps, timeout_s, warmup_steps, xla"
 )
 THREADS = "option threads takes a whole number of at least 1 (box)"
 PLAIN = "right would be one value: text, a number, true, false or null"
@@ -23,8 +23,9 @@ NO_AXIS = "is no axis; write it beside axes, one value for the block"
 NONE_OF = "5: exclude[0]: rule matches none of 2 points"
 FIELDS = (
     "backend, batch_size_per_gpu, device, evaluate, evaluate_every_steps, flavour, fused, gpus, "
-    "gradient_accumulation_steps, image_size, launcher, nodes, phase, precision, probe, rehearsal, save_weights, "
-    "scorer, seed, threads, timed_steps, timeout_s, warmup_steps, xla"
+    "gradient_accumulation_steps, image_size, launcher, max_timed_steps, max_warmup_steps, nodes, phase, precision, "
+    "probe, rehearsal, save_weights, scorer, seed, threads, timed_interval, timed_seconds, timed_steps, timeout_s, "
+    "warmup_steps, xla"
 )
 
 
@@ -51,7 +52,7 @@ def problem(text):
             f"{ONE}qqq: []\n",
             (
                 "m.yaml:4:1: qqq: unknown key 'qqq'; "
-                "known: data, defaults, description, device, exclude, name, requires, trials"
+                "known: after_out_of_memory, data, defaults, description, device, exclude, name, requires, trials"
             ),
         ),
         (
@@ -143,7 +144,10 @@ def test_a_fault_outside_the_blocks(text, line):
     [
         (
             "timed_step: 4",
-            "42: trials[0].timed_step: unknown key 'timed_step'; did you mean timed_steps, timeout_s or image_size?",
+            (
+                "42: trials[0].timed_step: unknown key 'timed_step'; "
+                "did you mean timed_steps, max_timed_steps or timed_seconds?"
+            ),
         ),
         ("axess: {gpus: 1}", "42: trials[0].axess: unknown key 'axess'; did you mean axes?"),
         ("flavour: plan", "51: trials[0].flavour: found 'plan'; option flavour takes 'plain' or 'spiced' (box)"),
@@ -218,6 +222,60 @@ def test_a_fault_inside_a_block(keys, rest):
     assert problem(block(keys)) == f"m.yaml:4:{rest}"
 
 
+LEAST_WARMUP = "8 stretches of 5 steps show whether steps are steady"
+REPEATS = "nothing repeats the timed steps; right would be timed_seconds or timed_interval beside it"
+
+
+@pytest.mark.parametrize(
+    ("keys", "rest"),
+    [
+        ("timed_interval: 5", "58: trials[0].timed_interval: found 5; right would be less than 1"),
+        ("timed_interval: 0", "58: trials[0].timed_interval: found 0; right would be more than 0"),
+        ("timed_seconds: -2.5", "57: trials[0].timed_seconds: found -2.5; right would be more than 0"),
+        (
+            "max_warmup_steps: 49",
+            f"60: trials[0].max_warmup_steps: found 49; right would be 50 or more: warmup_steps and {LEAST_WARMUP}",
+        ),
+        ("max_timed_steps: 500", f"59: trials[0].max_timed_steps: {REPEATS}"),
+        (
+            "max_timed_steps: 99, timed_seconds: 9.0",
+            "59: trials[0].max_timed_steps: found 99; right would be 100 or more: that is timed_steps",
+        ),
+        (
+            "max_timed_steps: 40, timed_steps: 10, timed_interval: 0.1",
+            "59: trials[0].max_timed_steps: found 40; right would be 50 or more: an interval takes 5 times timed_steps",
+        ),
+        ("axes: {timed_seconds: [1.0, 2.0]}", f"49: trials[0].axes.timed_seconds: timed_seconds {NO_AXIS}"),
+    ],
+)  # fmt: skip
+def test_numbers_of_steps_that_contradict_one_another(keys, rest):
+    """What could never end a window, or never begin one, is refused where it stands."""
+    assert problem(block(keys)) == f"m.yaml:4:{rest}"
+
+
+def test_numbers_of_steps_are_refused_where_they_stand():
+    """In the defaults, if they and not the block have what is wrong."""
+    text = (
+        "name: m\ndefaults: {max_timed_steps: 20, timed_seconds: 1.0}\ntrials:\n"
+        "  - {backend: box, phase: infer, timed_steps: 50}\n"
+    )
+
+    assert problem(text) == (
+        "m.yaml:2:29: defaults.max_timed_steps: found 20; right would be 50 or more: that is timed_steps"
+    )
+
+
+def test_an_evaluation_takes_no_numbers_of_repeated_steps():
+    """It passes over the set once: fixed there they are an error, from the defaults it does not take them."""
+    text = "name: m\ndevice: cpu\ntrials:\n  - {backend: box, phase: eval, timed_seconds: 2.0}\n"
+    shared = "name: m\ndefaults: {timed_seconds: 2.0}\ntrials:\n  - {backend: box, phase: [eval, infer]}\n"
+
+    assert problem(text) == (
+        "m.yaml:4:33: trials[0].timed_seconds: timed_seconds belongs to train or infer; this block has eval"
+    )
+    assert [point.trial.timed_seconds for point in plan_of(shared).points] == [None, 2.0]
+
+
 @pytest.mark.parametrize("keys", ["save_weights: small", "rate: 0.1", "evaluate: true", "target: {bbox_ap: 0.1}"])
 def test_what_belongs_to_training_is_refused_where_nothing_trains(keys):
     """A setting or option of the train phase, fixed in a block without it, is an error."""
@@ -283,7 +341,7 @@ def test_one_number_written_in_two_ways_is_one_value():
 
 def test_a_key_of_several_lines_stays_in_one_line():
     """A key that is no word is quoted, so that the message is one line."""
-    assert problem(f'{ONE}"a\\nb": 1\n').startswith("m.yaml:4:1: ['a\\nb']: unknown key 'a\\nb'; known: data")
+    assert problem(f'{ONE}"a\\nb": 1\n').startswith("m.yaml:4:1: ['a\\nb']: unknown key 'a\\nb'; known: after_")
 
 
 def test_a_reason_of_several_lines_becomes_one():

@@ -62,6 +62,10 @@ def test_what_decides_the_work_is_kept():
         launcher="local",
         evaluate=True,
         evaluate_every_steps=500,
+        max_warmup_steps=900,
+        timed_seconds=60.0,
+        timed_interval=0.01,
+        max_timed_steps=5000,
         target=Target(bbox_ap=0.377),
         gradient_accumulation_steps=4,
         options={"flavour": "spiced", "threads": 8},
@@ -71,6 +75,8 @@ def test_what_decides_the_work_is_kept():
     assert [getattr(small, name) for name in kept] == [getattr(trial, name) for name in kept]
     assert (small.device, small.target, small.gradient_accumulation_steps) == ("cpu", None, 2)
     assert small.evaluate_every_steps == small.timed_steps
+    repeated = ("max_warmup_steps", "timed_seconds", "timed_interval", "max_timed_steps")
+    assert [getattr(small, name) for name in repeated] == [None] * 4
     assert small.options == {"flavour": "spiced", "threads": 1}
     assert not small.rehearsal
 

@@ -65,6 +65,11 @@ def test_an_expression_keeps_what_meets_it(expr, keeps):
         ("gpus<true", "--only: gpus<true compares with no number; right would be as gpus>=2"),
         ("gpu=1", "--only: unknown field 'gpu'; did you mean gpus?"),
         ("phse=infer", "--only: unknown field 'phse'; did you mean phase?"),
+        ("trial_id=no-such", "--only: none of 74 points meets trial_id=no-such; `harness plan` lists them"),
+        (
+            "trial_id=pole phase=train",
+            "--only: none of 74 points meets trial_id=pole phase=train; `harness plan` lists them",
+        ),
         ("gpus=8", "--only: none of 74 points meets gpus=8; `harness plan` lists them"),
         ("gpus=1 xla=yes", "--only: none of 74 points meets gpus=1 xla=yes; `harness plan` lists them"),
         ("precision!=*", "--only: none of 74 points meets precision!=*; `harness plan` lists them"),
@@ -76,6 +81,34 @@ def test_an_expression_that_says_nothing_is_one_line(expr, line):
         select(PLAN, expr)
 
     assert str(caught.value) == line
+
+
+FIRST = PLAN.points[0].trial.trial_id
+
+
+@pytest.mark.parametrize(
+    ("wanted", "keeps"),
+    [
+        (FIRST, lambda each: each == FIRST),
+        (FIRST[-10:], lambda each: each == FIRST),
+        ("pole-", lambda each: each.startswith("pole-")),
+        ("box-train-cpu1-b1-*-xla-*", lambda each: each.startswith("box-train-cpu1-b1-") and "-xla-" in each),
+        (f"pole-,{FIRST}", lambda each: each.startswith("pole-") or each == FIRST),
+    ],
+)
+def test_a_trial_is_named_by_its_id(wanted, keeps):
+    """Whole, by its beginning or end, by a pattern; several at once; its opposite keeps all others."""
+    ids = [point.trial.trial_id for point in PLAN.points]
+    assert [point.trial.trial_id for point in select(PLAN, f"trial_id={wanted}").points] == list(filter(keeps, ids))
+    others = [each for each in ids if not keeps(each)]
+    assert [point.trial.trial_id for point in select(PLAN, f"trial_id!={wanted}").points] == others
+    assert not {point.trial.phase for point in select(PLAN, "trial_id=box-train gpus=2").points} - {"train"}
+
+
+def test_an_id_that_looks_like_a_number_is_text():
+    """The end of an id may be spelled as a number is."""
+    with pytest.raises(MatrixError, match="none of 74 points meets trial_id=12e4567890"):
+        select(PLAN, "trial_id=12e4567890")
 
 
 @given(st.text(max_size=30))

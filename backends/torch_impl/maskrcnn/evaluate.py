@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backends.torch_impl.data import inverse
-from backends.torch_impl.device import memory_errors, synchronize
+from backends.torch_impl.device import clock_of, memory_errors, synchronize
 from backends.torch_impl.maskrcnn.inputs import feed_of
 from backends.torch_impl.maskrcnn.session import Session, open_session
 from backends.torch_impl.maskrcnn.targets import Prediction
-from harness.api import Batch, Context, Detections, Trial
+from harness.api import Batch, Context, Detections, DeviceClock, Trial
 from harness.data import Frame, open_dataset, probe_boxes
 
 
@@ -49,6 +49,10 @@ class Inference:
     def synchronize(self) -> None:
         """Wait for the device; see `device.synchronize`."""
         synchronize(self._session.device)
+
+    def device_clock(self) -> DeviceClock | None:
+        """CUDA events; none on the CPU."""
+        return clock_of(self._session.device)
 
     def barrier(self) -> None:
         """Return when all ranks have called it."""

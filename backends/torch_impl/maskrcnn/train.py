@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from backends.torch_impl.device import memory_errors, synchronize
+from backends.torch_impl.device import clock_of, memory_errors, synchronize
 from backends.torch_impl.maskrcnn.evaluate import Inference
 from backends.torch_impl.maskrcnn.inputs import TrainInputs, feed_of, target_rules
 from backends.torch_impl.maskrcnn.matching import Sampler
@@ -16,7 +16,7 @@ from backends.torch_impl.maskrcnn.options import Options
 from backends.torch_impl.maskrcnn.session import Session, open_session
 from backends.torch_impl.maskrcnn.weights import save_weights
 from backends.torch_impl.solver import LR_PER_IMAGE, Schedule, Solver, SolverConfig, parse_steps, published_recipe
-from harness.api import Batch, Context, Trial, UnsupportedTrialError
+from harness.api import Batch, Context, DeviceClock, Trial, UnsupportedTrialError
 from harness.data import Dataset, open_dataset
 
 ADAMW_RATE = 1e-3
@@ -89,6 +89,10 @@ class Train:
     def synchronize(self) -> None:
         """Wait for the device; see `device.synchronize`."""
         synchronize(self._session.device)
+
+    def device_clock(self) -> DeviceClock | None:
+        """CUDA events; none on the CPU."""
+        return clock_of(self._session.device)
 
     def barrier(self) -> None:
         """Return when all ranks have called it."""
