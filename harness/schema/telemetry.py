@@ -37,6 +37,8 @@ class Energy(Record):
     """Which counter."""
     readings: int = 0
     """Distinct readings of the counter inside the windows."""
+    uncertainty: float | None = None
+    """By which share the energy may be off because the moments of the counter's steps are not known better."""
     note: str | None = None
 
 
@@ -88,7 +90,7 @@ class HostTelemetry(Record):
     """Of the runner and the sampler."""
     memory_used_bytes: Extent | None = None
     own_memory_bytes: int | None = None
-    """Most resident memory of the trial's processes together."""
+    """Most resident memory of the trial's processes together; what they share counts in each."""
     clock_mhz: Extent | None = None
     energy: Energy = Field(default_factory=lambda: Energy(joules=None, note="not sampled"))
 
@@ -99,11 +101,14 @@ class Telemetry(Record):
     interval_s: float
     samples: int
     longest_gap_s: float
-    """Between two samples inside the windows."""
+    """The longest time inside one stretch without a sample."""
     window_s: float
     """Length of the windows of all ranks together, overlaps once."""
-    sampler_cpu_s: float
+    sampler_cpu_s: float | None
+    """CPU time of the sampler from the trial's begin to its end; None of a sampler that did not tell."""
+    driver: str | None = None
     gpus: tuple[GpuTelemetry, ...] = ()
+    """Those of the trial, in CUDA's order: the first of the visible ones, as many as it has ranks; none on the CPU."""
     host: HostTelemetry
     marks: tuple[Mark, ...] = ()
     note: str | None = None

@@ -76,3 +76,18 @@ def test_precisions_agree_on_the_first_loss(results: list[dict[str, Any]]) -> No
     assert first
     for (flavour, _), loss in first.items():
         assert loss == pytest.approx(first[flavour, "fp32"], rel=0.02)
+
+
+def test_the_device_times_every_step_within_the_host_s_window(results: list[dict[str, Any]]) -> None:
+    """CUDA events beside the host's clock: one time a step, together no more than the window, but for two clocks."""
+    for result in results:
+        if result["outcome"]["kind"] != "ok":
+            continue
+        (window,) = result["windows"]
+        series = {each["name"]: each["values"] for each in result["measurements"]}
+        assert len(series["device_ms"]) == window["steps"]
+        assert 0 < sum(series["device_ms"]) / 1000 <= window["device_s"] * 1.001
+        assert window["device_s"] <= window["elapsed_s"] * 1.01
+        assert result["timer"]["mark_ns"] > 0
+        if result["trial"]["phase"] != "train":
+            assert len(series["latency_device_ms"]) == len(series["latency_ms"])

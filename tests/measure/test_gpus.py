@@ -2,17 +2,15 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from nvml_library import build
 
 from harness.measure.gpus import Gpus, read_gpus, select
 from harness.schema.system import GpuDevice, Machine
 
-COMPILER = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
 PROGRAM = """
 import json, os, sys
 from harness.measure.machine import machine
@@ -27,24 +25,11 @@ FIRST, SECOND = "GPU-00000000-fake", "GPU-11000000-fake"
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """A folder with libnvidia-ml.so.1, compiled from fake_nvml.c."""
-    if COMPILER is None:
-        pytest.skip("no C compiler to build the fake NVML with")
-    folder = tmp_path_factory.mktemp("nvml")
-    source = Path(__file__).with_name("fake_nvml.c")
-    target = folder / "libnvidia-ml.so.1"
-    command = [COMPILER, "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wl,-soname,libnvidia-ml.so.1"]
-    subprocess.run([*command, "-o", str(target), str(source)], check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def child(library):
+def child():
     """A process that has the fake library on its path and answers a line of environment with its machine."""
     bare = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "FAKE_NVML"))}
     command = [sys.executable, "-W", "error", "-c", PROGRAM]
-    environment = {**bare, "LD_LIBRARY_PATH": str(library)}
+    environment = {**bare, "LD_LIBRARY_PATH": str(build())}
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -1,0 +1,82 @@
+"""The machine around the GPUs: its processors and its memory, from files that are opened once and read again."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+IDLE, WAITING, STEAL = 3, 4, 7
+"""Columns of /proc/stat that are no work of this machine's processes; from guest on, times are counted twice."""
+NS_PER_S = 1_000_000_000
+RAPL = Path("/sys/class/powercap")
+
+
+class Again:
+    """A small file of the kernel that says something else each time it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, most: int = 8192) -> bytes:
+        """Its beginning.
+
+        Raises:
+            OSError: what it tells of is gone.
+        """
+        return os.pread(self.descriptor, most, 0)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.descriptor)
+
+
+class Host:
+    """CPU time of all processes, memory in use, the processors' clock and energy."""
+
+    def __init__(self, rapl: Path = RAPL) -> None:
+        self.stat, self.memory = Again(Path("/proc/stat")), Again(Path("/proc/meminfo"))
+        self.cpus = os.cpu_count() or 1
+        self.packages, self.no_energy = open_packages(rapl)
+
+    def busy_s(self) -> float:
+        """CPU seconds that all processes and the kernel have worked since the machine began."""
+        line = self.stat.read(512).split(b"\n", 1)[0]
+        ticks = [int(word) for word in line.split()[1 : STEAL + 1]]
+        return (sum(ticks) - ticks[IDLE] - ticks[WAITING]) / TICKS_PER_S
+
+    def memory_used_bytes(self) -> int | None:
+        """Memory that cannot be had without swapping; None where the kernel does not say."""
+        found = {}
+        for line in self.memory.read().split(b"\n"):
+            name, _, value = line.partition(b":")
+            if name in {b"MemTotal", b"MemAvailable"}:
+                found[name] = int(value.split()[0]) * 1024
+        return found[b"MemTotal"] - found[b"MemAvailable"] if len(found) == 2 else None
+
+    def energy_uj(self) -> list[int] | None:
+        """The energy counter of each package in microjoules."""
+        return [int(package.read()) for package, _ in self.packages] or None
+
+    @staticmethod
+    def clock_mhz() -> float | None:
+        """Mean clock of the processors."""
+        frequency = psutil.cpu_freq()
+        return float(frequency.current) if frequency and frequency.current else None
+
+
+def open_packages(folder: Path) -> tuple[Sequence[tuple[Again, int]], str | None]:
+    """The energy counter of each processor package and where it wraps, in microjoules; or the reason for none."""
+    zones = sorted(path for path in folder.glob("intel-rapl:*") if path.name.count(":") == 1)
+    packages = []
+    for zone in zones:
+        try:
+            if not (zone / "name").read_text(encoding="ascii").startswith("package"):
+                continue
+            packages.append(
+                (Again(zone / "energy_uj"), int((zone / "max_energy_range_uj").read_text(encoding="ascii")))
+            )
+        except OSError as error:
+            return [], f"{zone}: {error.strerror}"
+    return packages, None if packages else f"no package in {folder} counts energy"
