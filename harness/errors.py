@@ -6,7 +6,10 @@ HarnessError                     exit 2
 ├── WeightsError                 weights cannot be read, written, or do not fit
 ├── KernelError                  native kernels cannot be built, loaded or run
 ├── BackendError                 a backend cannot be loaded or breaks the seam
+│   ├── BackendImportError       its module, or one that it needs, cannot be imported
+│   └── HookMismatchError        a hook, or what it returns, is not what the specification says
 ├── ReportError                  a report cannot be made from this store
+├── AuditError                   a file holds no figures that could be checked
 ├── StoreError                   exit 1: results cannot be read or written
 │   ├── StoreLockedError         exit 2: another runner holds the store
 │   └── MissingStoreError        exit 2: the folder holds no results
@@ -43,8 +46,20 @@ class BackendError(HarnessError):
     """A backend is missing, cannot be imported or does not match the hook specifications."""
 
 
+class BackendImportError(BackendError):
+    """A backend's module cannot be imported; raised from what importing it raised."""
+
+
+class HookMismatchError(BackendError):
+    """A hook has another name or other arguments than the specification, or returned no work."""
+
+
 class ReportError(HarnessError):
     """A report cannot be made, or a README has no place for it."""
+
+
+class AuditError(HarnessError):
+    """A file holds no figures in a layout that can be checked."""
 
 
 class StoreError(HarnessError):

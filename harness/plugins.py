@@ -14,7 +14,7 @@ from typing import Any
 import pluggy
 
 from harness import hookspecs
-from harness.errors import BackendError
+from harness.errors import BackendError, BackendImportError, HookMismatchError
 from harness.schema.backend import BackendInfo
 
 ENTRY_POINT_GROUP = "harness.backends"
@@ -63,7 +63,8 @@ def load_module(name: str, location: str) -> pluggy.PluginManager:
     """As `load_backend`, from the module that its entry point names; spares a worker the search.
 
     Raises:
-        BackendError: the import fails, or the module does not match the hook specifications.
+        BackendImportError: the import fails.
+        HookMismatchError: the module does not match the hook specifications.
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
     manager.add_hookspecs(hookspecs)
@@ -71,10 +72,10 @@ def load_module(name: str, location: str) -> pluggy.PluginManager:
         manager.register(import_plugin(location), name=name)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise BackendError(f"backend {name!r} ({location}) does not match the hooks: {one_line(error)}") from error
+        raise HookMismatchError(f"backend {name!r} ({location}) does not match the hooks: {one_line(error)}") from error
     except Exception as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
-        raise BackendError(f"backend {name!r} ({location}) cannot be imported: {reason}") from error
+        raise BackendImportError(f"backend {name!r} ({location}) cannot be imported: {reason}") from error
     return manager
 
 

@@ -17,6 +17,8 @@ def add_run(commands: Any) -> None:
     add_rehearse(run)
     run.add_argument("--fresh", action="store_true", help="run recorded points again; their old records are kept aside")
     run.add_argument("--retry", action="store_true", help="run points again that failed, crashed or timed out")
+    larger = "also run points no smaller than one that ran out of memory, which are skipped otherwise"
+    run.add_argument("--try-larger", action="store_true", help=larger)
     run.add_argument("--timeout", type=positive, metavar="S", help="seconds for each trial, whatever the matrix says")
 
 
@@ -46,7 +48,7 @@ def call_run(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     prepared = prepare(options.matrix, options.only, options.timeout, rehearse=options.rehearse)
     store = Store(options.results or Path("results") / prepared.name)
-    run, tasks = make_run(prepared, store)
+    run, tasks = make_run(prepared, store, try_larger=options.try_larger)
     redo = frozenset(OUTCOME_KINDS) if options.fresh else BAD_OUTCOMES if options.retry else frozenset()
     counts = run.carry_out(tasks, redo)
     written = write_report(store.load_all(), store.folder)

@@ -2,8 +2,12 @@
 
 results/NAME/
     trials/TRIAL_ID.json     committed: written aside, flushed to the disk, renamed
+    matrices/SHA256.yaml     every matrix file that was run, byte for byte, by the digest that records name it by
     superseded/              records that a later attempt replaced
     logs/TRIAL_ID.log        what the workers printed
+    telemetry/TRIAL_ID.jsonl.gz
+                             raw samples of the machine (harness/measure/telemetry/recording.py); those of a record that
+                             was superseded as number N are TRIAL_ID.N.jsonl.gz
     weights/NAME.safetensors trained weights, by the name under which a trial saves them
     scratch/TRIAL_ID/        of the trial in flight; removed afterwards
     lock                     held by the one runner
@@ -11,6 +15,7 @@ A reader needs no lock: it sees whole records only.
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,6 +27,9 @@ from pydantic import ValidationError
 
 from harness.errors import MissingStoreError, StoreError, StoreLockedError
 from harness.schema.result import TrialResult
+
+ROOM_BYTES = 1 << 16
+"""As much as a record of some hundred steps takes."""
 
 
 class Store:
@@ -49,9 +57,11 @@ class Store:
 
         Raises:
             StoreLockedError: another runner holds it.
+            StoreError: it cannot be written.
         """
         path = self.folder / "lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with writing(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,27 +70,56 @@ class Store:
                 raise StoreLockedError(
                     f"{self.folder} is in use by another runner (process {holder}); wait for it or use --results"
                 ) from error
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            with writing(path):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             yield
         finally:
             os.close(descriptor)
 
     def scratch(self, trial_id: str) -> Path:
-        """An empty folder for the trial that is about to run."""
+        """An empty folder for the trial that is about to run.
+
+        Raises:
+            StoreError: it cannot be made.
+        """
         folder = self.folder / "scratch" / trial_id
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        with writing(folder):
+            folder.mkdir(parents=True)
         return folder
 
     def clear_scratch(self) -> None:
-        """Remove what interrupted trials left."""
-        shutil.rmtree(self.folder / "scratch", ignore_errors=True)
-        (self.folder / "scratch").mkdir()
+        """Remove what interrupted trials left.
+
+        Raises:
+            StoreError: the place cannot be written.
+        """
+        folder = self.folder / "scratch"
+        with writing(folder):
+            shutil.rmtree(folder)
+            folder.mkdir()
+
+    def require_room(self) -> None:
+        """See whether records can still be written, after a trial that left none.
+
+        Raises:
+            StoreError: the file system is full or read-only; the trial is to run again once that is put right.
+        """
+        probe = self.folder / "scratch" / "room"
+        with writing(probe):
+            try:
+                write_flushed(probe, probe.with_suffix(".tmp"), bytes(ROOM_BYTES))
+            finally:
+                probe.unlink(missing_ok=True)
 
     def log(self, trial_id: str) -> Path:
         """Where the workers of this trial write what they print."""
         return self.folder / "logs" / f"{trial_id}.log"
+
+    def samples(self, trial_id: str) -> Path:
+        """Where the raw samples of this trial's telemetry are."""
+        return self.folder / "telemetry" / f"{trial_id}.jsonl.gz"
 
     def weights(self, name: str) -> Path:
         """Where weights of this name are."""
@@ -94,6 +133,25 @@ class Store:
         """The trial ids that have a committed record."""
         return frozenset(path.stem for path in self.trials.glob("*.json"))
 
+    def matrix(self, sha256: str) -> Path:
+        """Where the matrix file of this digest is kept."""
+        return self.folder / "matrices" / f"{sha256}.yaml"
+
+    def keep_matrix(self, data: bytes) -> Path:
+        """Keep a matrix file, once whatever it is called; needs no lock, since equal names have equal contents.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        path = self.matrix(hashlib.sha256(data).hexdigest())
+        try:
+            path.parent.mkdir(exist_ok=True)
+            if not path.exists():
+                write_flushed(path, path.with_suffix(f".{os.getpid()}.tmp"), data)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}") from error
+        return path
+
     def commit(self, result: TrialResult) -> None:
         """Write one record so that it is there whole or not at all, also after a power cut.
 
@@ -101,25 +159,28 @@ class Store:
             StoreError: it cannot be written; nothing that was there is lost.
         """
         path = self.trials / f"{result.trial_id}.json"
-        aside = path.with_suffix(".tmp")
         try:
-            with aside.open("wb") as file:
-                file.write(result.model_dump_json(indent=1).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-            flush_folder(self.trials)
+            write_flushed(path, path.with_suffix(".tmp"), result.model_dump_json(indent=1).encode())
         except OSError as error:
-            aside.unlink(missing_ok=True)
             raise StoreError(
                 f"cannot write {path}: {error.strerror}; the {len(self.done())} trials recorded before are safe"
             ) from error
 
     def supersede(self, trial_id: str) -> None:
-        """Move a record aside, so that its trial runs again."""
+        """Move a record aside, so that its trial runs again.
+
+        Raises:
+            StoreError: it cannot be moved.
+        """
+        with writing(self.folder / "superseded"):
+            self._supersede(trial_id)
+
+    def _supersede(self, trial_id: str) -> None:
         folder = self.folder / "superseded"
         folder.mkdir(exist_ok=True)
         number = len(list(folder.glob(f"{trial_id}.*.json")))
+        if (samples := self.samples(trial_id)).exists():
+            samples.replace(self.samples(f"{trial_id}.{number}"))
         (self.trials / f"{trial_id}.json").replace(folder / f"{trial_id}.{number}.json")
 
     def load(self, trial_id: str) -> TrialResult:
@@ -138,6 +199,19 @@ class Store:
         """
         results = [read_result(path) for path in self.trials.glob("*.json")]
         return sorted(results, key=lambda result: (result.started_at, result.trial_id))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line what could not be written, and why.
+
+    Raises:
+        StoreError: the system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; what is recorded is safe") from error
 
 
 def open_for_reading(folder: Path) -> Store:
@@ -187,6 +261,24 @@ def read_result(path: Path) -> TrialResult:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise StoreError(f"{path} is not a result of this version: {where}: {first['msg']}") from error
+
+
+def write_flushed(path: Path, aside: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; what was there still is.
+    """
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        flush_folder(path.parent)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def flush_folder(folder: Path) -> None:

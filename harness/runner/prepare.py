@@ -1,27 +1,29 @@
 """From a matrix file to a run that can be carried out on this machine."""
 
-import sys
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.data import fingerprint, resolve
 from harness.errors import BackendError, MatrixError
-from harness.matrix.loading import load_matrix
+from harness.matrix.loading import matrix_of, read_matrix
+from harness.matrix.model import AfterOutOfMemory
 from harness.matrix.plan import Plan, Point, expand
 from harness.matrix.rehearse import rehearsed
 from harness.matrix.select import select
 from harness.matrix.weights import check_weights
+from harness.measure.details import with_details
 from harness.measure.machine import machine
-from harness.measure.provenance import provenance
+from harness.measure.provenance import MatrixFile
 from harness.plugins import BrokenBackend, backend_entry_points, describe_all
 from harness.results.store import Store
-from harness.runner.containment import best_containment
 from harness.runner.progress import Estimates
+from harness.runner.provenance import provenance_of, shared_provenance
 from harness.runner.run import Door, Run, Task
 from harness.schema.backend import BackendInfo
 from harness.schema.result import DataPaths, Outcome
-from harness.schema.system import Machine, Provenance
+from harness.schema.system import Machine
 from harness.schema.trial import DataNames, Trial
 
 
@@ -33,6 +35,15 @@ class Prepared:
     plan: Plan
     backends: Mapping[str, BackendInfo]
     machine: Machine
+    matrix_path: Path
+    matrix_data: bytes
+    """What the file held when it was read."""
+    after_out_of_memory: AfterOutOfMemory = "skip"
+
+    @property
+    def matrix_file(self) -> MatrixFile:
+        """The file's name and digest."""
+        return MatrixFile(self.matrix_path.name, hashlib.sha256(self.matrix_data).hexdigest())
 
 
 def prepare(
@@ -50,7 +61,8 @@ def prepare(
         MatrixError: the file, or the selection, is wrong.
         BackendError: the matrix names a backend that is installed and broken.
     """
-    matrix = load_matrix(matrix_path)
+    data = read_matrix(matrix_path)
+    matrix = matrix_of(data, matrix_path)
     backends, broken = describe_all()
     refuse_broken({block.backend for block in matrix.trials}, broken)
     here = machine()
@@ -63,7 +75,8 @@ def prepare(
         plan = Plan(tuple(with_timeout(point, timeout_s) for point in plan.points))
     if not plan.points:
         raise MatrixError(f"{matrix_path}: the matrix has no points")
-    return Prepared(f"{matrix.name}-rehearsal" if rehearse else matrix.name, plan, backends, here)
+    name = f"{matrix.name}-rehearsal" if rehearse else matrix.name
+    return Prepared(name, plan, backends, here, matrix_path, data, matrix.after_out_of_memory)
 
 
 def with_timeout(point: Point, timeout_s: float) -> Point:
@@ -85,12 +98,18 @@ def refuse_broken(wanted: Iterable[str], broken: Iterable[BrokenBackend]) -> Non
             raise BackendError(backend.reason)
 
 
-def make_run(prepared: Prepared, store: Store) -> tuple[Run, list[Task]]:
+def make_run(prepared: Prepared, store: Store, *, try_larger: bool = False) -> tuple[Run, list[Task]]:
     """Everything the trials share: doors to the backends, data on the disk, provenance.
+
+    Args:
+        prepared: the plan.
+        store: where the results go.
+        try_larger: whether points no smaller than one that ran out of memory are tried, whatever the matrix says.
 
     Raises:
         DataError: a data set is missing or cannot be generated.
         MatrixError: a trial reads weights that will not be there.
+        StoreError: the store cannot keep the matrix.
     """
     check_weights(prepared.plan, store.weights_names())
     tasks = [task_of(point) for point in prepared.plan.points]
@@ -99,24 +118,22 @@ def make_run(prepared: Prepared, store: Store) -> tuple[Run, list[Task]]:
     entry_points = backend_entry_points()
     names = {task.trial.backend for task in tasks}
     doors = {name: Door(entry_points[name].value, prepared.backends[name].launchers) for name in names}
-    fingerprints = fingerprints_of(data)
-    records = {name: provenance_of(prepared.backends[name], fingerprints) for name in names}
-    return Run(prepared.name, store, doors, data, prepared.machine, records), tasks
-
-
-def provenance_of(info: BackendInfo, fingerprints: Mapping[str, str]) -> Provenance:
-    """What the results of one backend depend on besides their trials."""
-    command = ("harness", *sys.argv[1:])
-    found = provenance(info.distributions, command, best_containment().name, fingerprints)
-    return found.model_copy(update={"framework": info.framework, "model": info.model})
+    here = prepared.machine
+    shared = shared_provenance(fingerprints_of(data), prepared.matrix_file, cuda=bool(here.gpus))
+    records = {name: provenance_of(prepared.backends[name], shared, doors[name].plugin) for name in names}
+    store.open()
+    store.keep_matrix(prepared.matrix_data)
+    run = Run(prepared.name, store, doors, data, with_details(here), records)
+    run.ceilings.rule = "run" if try_larger else prepared.after_out_of_memory
+    return run, tasks
 
 
 def task_of(point: Point) -> Task:
     """What to do about a point."""
     if point.dropped_by is not None:
-        return Task(point.trial, Outcome(kind="skipped", reason=point.dropped_by))
+        return Task(point.trial, Outcome(kind="skipped", cause="excluded", reason=point.dropped_by))
     if point.unsupported is not None:
-        return Task(point.trial, Outcome(kind="unsupported", reason=point.unsupported))
+        return Task(point.trial, Outcome(kind="unsupported", cause="infeasible", reason=point.unsupported))
     return Task(point.trial, stand_in=point.stand_in)
 
 

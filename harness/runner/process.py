@@ -5,9 +5,11 @@ import select
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import BinaryIO
+
+from harness.runner.peak import peak_of, peak_of_tree
 
 LONGEST_WAIT_S = 1e6
 """Of one system call, whose milliseconds must fit into 31 bits; a time-out may be longer."""
@@ -22,6 +24,8 @@ class Ending:
     timed_out: bool
     lost: str | None = None
     """Why the worker was killed with the process that had started it; None where that did not happen."""
+    peak_memory_bytes: int | None = field(default=None, compare=False)
+    """Largest resident memory that one of the processes is known to have had."""
 
 
 TIMED_OUT = Ending(None, None, timed_out=True)
@@ -46,17 +50,31 @@ def run_command(command: Sequence[str], environment: Mapping[str, str], log: Bin
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    before = peak_of(os.getpid()) or 0
+    peak = None
     try:
         ended = wait(process.pid, timeout_s)
+        peak = None if ended else peak_of_tree(process.pid)
     finally:
         kill_group(process.pid)
-        code = process.wait()
-    return ending_of(code) if ended else TIMED_OUT
+        code, used = reap(process)
+    if not ended:
+        return replace(TIMED_OUT, peak_memory_bytes=peak)
+    # What a program has used is counted from before it was exec'ed, when it was still this process: no more is known
+    # of one that has used less.
+    return ending_of(code, used if used > before else None)
 
 
-def ending_of(code: int) -> Ending:
+def reap(process: "subprocess.Popen[bytes]") -> tuple[int, int]:
+    """Wait for a process; its exit code, and the largest resident memory of it and of those that it waited for."""
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, used.ru_maxrss * 1024
+
+
+def ending_of(code: int, peak: int | None = None) -> Ending:
     """The ending that an exit code tells of."""
-    return Ending(*exit_or_signal(code), timed_out=False)
+    return Ending(*exit_or_signal(code), timed_out=False, peak_memory_bytes=peak)
 
 
 def wait(pid: int, timeout_s: float) -> bool:

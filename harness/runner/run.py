@@ -6,12 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
+from time import monotonic, monotonic_ns
 
 from harness.errors import StoreError
 from harness.results.store import Store
-from harness.runner.launchers import launch
-from harness.runner.outcomes import judge, read_ranks_or_none, with_evidence
+from harness.runner.killers import Watch
+from harness.runner.larger import Ceilings
+from harness.runner.launchers import Launch, launch
+from harness.runner.observer import Observer
+from harness.runner.outcomes import judge
 from harness.runner.progress import Estimates, Progress, varying_options
 from harness.runner.weights import digests, keep_weights, resolved, why_without, with_names
 from harness.runner.workers import Workers
@@ -59,8 +62,14 @@ class Run:
     """By backend."""
     estimates: Estimates = field(default_factory=Estimates)
     workers: Workers = field(default_factory=Workers)
+    observer: Observer = field(default_factory=Observer)
     rehearsed: dict[str, TrialResult] = field(default_factory=dict)
     """By the id of the stand-in, a result that it gave."""
+    ceilings: Ceilings = field(init=False)
+    """What ran out of memory, and so which points are not tried."""
+
+    def __post_init__(self) -> None:
+        self.ceilings = Ceilings(self.machine)
 
     def carry_out(self, tasks: Sequence[Task], redo: frozenset[OutcomeKind] = frozenset()) -> Counter[OutcomeKind]:
         """Run what the store does not have, in order, and count the outcomes of all points.
@@ -75,36 +84,42 @@ class Run:
             KeyboardInterrupt: after the trial in flight is gone; its point runs again next time.
         """
         self.store.open()
-        with self.store.locked(), self.workers:
+        with self.store.locked(), self.workers, self.observer:
             self.store.clear_scratch()
             savers = {task.trial.save_weights: task.trial.trial_id for task in tasks if task.trial.save_weights}
-            outcomes = self.recorded(tasks, redo)
+            recorded = self.recorded(tasks, redo)
+            outcomes = {trial_id: outcome.kind for trial_id, outcome in recorded.items()}
             self.reopen(tasks, savers, outcomes)
+            self.reopen_smaller(tasks, recorded, outcomes)
             left = {task.trial.trial_id: task for task in tasks if task.trial.trial_id not in outcomes}
             varying = varying_options([task.trial for task in tasks])
             progress = Progress(total=len(tasks), varying=varying, finished=len(outcomes))
             if outcomes:
                 progress.say(f"{len(outcomes)} of {len(tasks)} points are in {self.store.folder} already")
             for trial_id, task in list(left.items()):
-                declined = task.declined or why_without(task.trial, savers, outcomes, self.store)
+                declined = (
+                    task.declined
+                    or why_without(task.trial, savers, outcomes, self.store)
+                    or self.ceilings.why_not(task.trial)
+                )
                 outcomes[trial_id] = self.do(replace(task, declined=declined), left, progress)
                 del left[trial_id]
         return Counter(outcomes.values())
 
-    def recorded(self, tasks: Sequence[Task], redo: frozenset[OutcomeKind]) -> dict[str, OutcomeKind]:
+    def recorded(self, tasks: Sequence[Task], redo: frozenset[OutcomeKind]) -> dict[str, Outcome]:
         """The outcomes that the store has of these points, less those to be done again."""
         wanted = {task.trial.trial_id for task in tasks}
-        outcomes: dict[str, OutcomeKind] = {}
+        outcomes: dict[str, Outcome] = {}
         for result in self.store.load_all():
             self.estimates.add(result)
             if result.rehearsal is not None and result.outcome.kind not in redo:
                 self.rehearsed.setdefault(result.rehearsal.stand_in.trial_id, result)
-            if result.trial_id not in wanted:
-                continue
-            if result.outcome.kind in redo:
+            if result.trial_id in wanted and result.outcome.kind in redo:
                 self.store.supersede(result.trial_id)
-            else:
-                outcomes[result.trial_id] = result.outcome.kind
+                continue
+            self.ceilings.add(result)
+            if result.trial_id in wanted:
+                outcomes[result.trial_id] = result.outcome
         return outcomes
 
     def reopen(self, tasks: Sequence[Task], savers: Mapping[str, str], outcomes: dict[str, OutcomeKind]) -> None:
@@ -119,6 +134,17 @@ class Run:
                 self.store.supersede(trial.trial_id)
                 del outcomes[trial.trial_id]
 
+    def reopen_smaller(
+        self, tasks: Sequence[Task], recorded: Mapping[str, Outcome], outcomes: dict[str, OutcomeKind]
+    ) -> None:
+        """Take points out of these outcomes that were skipped as too large, where nothing recorded says so any more."""
+        for task in tasks:
+            trial_id = task.trial.trial_id
+            skipped = trial_id in outcomes and recorded[trial_id].cause == "too_large"
+            if skipped and task.declined is None and self.ceilings.why_not(task.trial) is None:
+                self.store.supersede(trial_id)
+                del outcomes[trial_id]
+
     def do(self, task: Task, left: Mapping[str, Task], progress: Progress) -> OutcomeKind:
         """Run or decline one point, commit its record, return its outcome."""
         if task.declined is None:
@@ -128,6 +154,7 @@ class Run:
             result = self.result(task.trial, task.declined, datetime.now(UTC), 0.0)
         self.store.commit(result)
         self.estimates.add(result)
+        self.ceilings.add(result)
         progress.end(result)
         return result.outcome.kind
 
@@ -145,28 +172,39 @@ class Run:
     def run_trial(self, trial: Trial, *, rehearsal: bool = False) -> TrialResult:
         """Start the workers, wait, and make one result of what they left."""
         scratch = self.store.scratch(trial.trial_id).resolve()
-        assignment = scratch / "assignment.json"
         log = self.store.log(trial.trial_id)
         told = resolved(trial, self.store)
-        started_at, start = datetime.now(UTC), monotonic()
+        started_at, start, started_ns = datetime.now(UTC), monotonic(), monotonic_ns()
         try:
             weights_read = digests(told)
-            assignment.write_text(self.assignment(told, scratch).model_dump_json(), encoding="utf-8")
             log.unlink(missing_ok=True)
-            launcher = trial.launcher or self.doors[trial.backend].launchers[0]
-            launched = launch(trial, launcher, assignment, rehearsal=rehearsal)
-            ending = self.workers.run_contained(launched, log, trial.timeout_s)
+            launched = self.prepare_launch(told, scratch, rehearsal=rehearsal)
+            if not rehearsal:
+                self.observer.begin(trial, scratch)
+            with Watch() as watch:
+                ending = self.workers.run_contained(launched, log, trial.timeout_s)
+                duration_s = monotonic() - start
+                outcome, records = judge(trial, ending, scratch, log, watch)
+            if outcome.kind == "ok" and trial.save_weights is not None:
+                outcome = keep_weights(outcome, scratch / WEIGHTS_FILE, self.store.weights(trial.save_weights))
         except OSError as error:
             raise StoreError(f"cannot run {trial.trial_id}: {error.strerror}: {error.filename}") from error
-        duration_s = monotonic() - start
-        records, malformed = read_ranks_or_none(scratch, trial.world_size)
-        outcome = with_evidence("failed", malformed, ending, log) if malformed else judge(trial, ending, records, log)
-        if outcome.kind == "ok" and trial.save_weights is not None:
-            outcome = keep_weights(scratch / WEIGHTS_FILE, self.store.weights(trial.save_weights))
+        if len(records) < trial.world_size or outcome.cause in {"no_space", "read_only"}:
+            self.store.require_room()
+        samples = self.store.samples(trial.trial_id)
+        telemetry = None if rehearsal else self.observer.end(records, scratch, samples)
         shutil.rmtree(scratch, ignore_errors=True)
         result = self.result(trial, outcome, started_at, duration_s, records)
         settings = with_names(result.settings, trial, told)
-        return result.model_copy(update={"settings": settings, "weights_read": weights_read})
+        update = {"settings": settings, "weights_read": weights_read, "started_ns": started_ns}
+        return result.model_copy(update=update | {"telemetry": telemetry})
+
+    def prepare_launch(self, trial: Trial, scratch: Path, *, rehearsal: bool) -> Launch:
+        """Leave the assignment of a trial's workers in its scratch folder; what to start for it."""
+        path = scratch / "assignment.json"
+        path.write_text(self.assignment(trial, scratch).model_dump_json(), encoding="utf-8")
+        launcher = trial.launcher or self.doors[trial.backend].launchers[0]
+        return launch(trial, launcher, path, rehearsal=rehearsal)
 
     def assignment(self, trial: Trial, scratch: Path) -> Assignment:
         """What the workers of a trial are told."""
@@ -201,6 +239,7 @@ class Run:
             peak_memory_bytes=tuple(record.peak_memory_bytes for record in records),
             time_to_target_s=first.time_to_target_s if first else None,
             settings=settings_of(records),
+            timer=first.timer if first else None,
             weights=None if saved is None else str(self.store.weights(saved).relative_to(self.store.folder)),
             probe=first.probe if first else None,
             started_at=started_at,

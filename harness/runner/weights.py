@@ -27,9 +27,11 @@ def why_without(
         saver = savers.get(name)
         ended = outcomes.get(saver, "ok") if saver is not None else "ok"
         if ended != "ok":
-            return Outcome(kind="skipped", reason=f"needs weights {name!r} of {saver}, whose outcome is {ended}")
+            reason = f"needs weights {name!r} of {saver}, whose outcome is {ended}"
+            return Outcome(kind="skipped", cause="weights_missing", reason=reason)
         if not store.weights(name).exists():
-            return Outcome(kind="skipped", reason=f"needs weights {name!r}, which the store does not have")
+            reason = f"needs weights {name!r}, which the store does not have"
+            return Outcome(kind="skipped", cause="weights_missing", reason=reason)
     return None
 
 
@@ -57,12 +59,16 @@ def digests(told: Trial) -> dict[str, str]:
     return found
 
 
-def keep_weights(left: Path, kept: Path) -> Outcome:
-    """Move what a trial saved into the store, whole or not at all; its outcome then."""
+def keep_weights(outcome: Outcome, left: Path, kept: Path) -> Outcome:
+    """Move what a trial that went well saved into the store, whole or not at all; its outcome then.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
     if not left.exists():
-        return Outcome(kind="failed", reason="save() left no weights")
+        return Outcome(kind="failed", cause="broken_seam", reason="save() left no weights")
     left.replace(kept)
-    return Outcome(kind="ok")
+    return outcome
 
 
 def with_names(settings: Mapping[str, str], trial: Trial, told: Trial) -> dict[str, str]:

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import BinaryIO
 
+from harness.runner.peak import peak_of_tree, pid_of
 from harness.runner.process import LONGEST_WAIT_S, TIMED_OUT, Ending, ending_of, exit_or_signal
 from harness.schema.spawn import Namespace, Spawn, Spawned
 
@@ -78,12 +79,13 @@ class Zygote:
         flight = Flight()
         try:
             self.ask(Spawn(assignment=assignment, namespace=namespace), log)
-            code = None
-            while code is None:
-                code = self.hear(flight, deadline)
+            gone = None
+            while gone is None:
+                gone = self.hear(flight, deadline)
         except TimeoutError:
+            peak = None if flight.descriptor is None else peak_of_tree(pid_of(flight.descriptor))
             self.stop(flight)
-            return TIMED_OUT
+            return replace(TIMED_OUT, peak_memory_bytes=peak)
         except LostError:
             self.stop(flight, GRACE_S)
             return Ending(None, None, timed_out=False, lost=self.last_words())
@@ -92,7 +94,7 @@ class Zygote:
             raise
         finally:
             flight.close()
-        return ending_of(code)
+        return gone
 
     def ask(self, spawn: Spawn, log: BinaryIO) -> None:
         """Send a request.
@@ -105,8 +107,8 @@ class Zygote:
         except ConnectionError as error:
             raise LostError from error
 
-    def hear(self, flight: Flight, deadline: float) -> int | None:
-        """Wait for an answer; its exit code, None where it tells that the worker is in flight, or where none came yet.
+    def hear(self, flight: Flight, deadline: float) -> Ending | None:
+        """Wait for an answer; the worker's ending, None where it tells that it is in flight, or where none came yet.
 
         Raises:
             LostError: nobody is there.
@@ -126,7 +128,8 @@ class Zygote:
             raise LostError
         if descriptors:
             flight.descriptor = descriptors[0]
-        return Spawned.model_validate_json(answer).exit_code
+        told = Spawned.model_validate_json(answer)
+        return None if told.exit_code is None else ending_of(told.exit_code, told.peak_memory_bytes)
 
     def last_words(self) -> str:
         """How the zygote itself ended, in one line."""

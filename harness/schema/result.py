@@ -1,10 +1,11 @@
 """What came back: the records that travel from worker to runner to store."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
+from harness.schema.causes import CAUSES, Cause
 from harness.schema.measurement import Accuracy, Measurement, Probe, TimerCost, Window
 from harness.schema.record import Record
 from harness.schema.system import Machine, Provenance
@@ -17,13 +18,25 @@ BAD_OUTCOMES: frozenset[OutcomeKind] = frozenset({"failed", "crashed", "timeout"
 
 
 class Outcome(Record):
-    """How a trial ended, with its evidence; every kind but ok has a reason."""
+    """How a trial ended, with its evidence; every kind but ok has a reason, and those of this version a cause."""
 
     kind: OutcomeKind
     reason: str | None = None
+    cause: Cause | None = None
+    """What harness.schema.causes knows for this kind; None where the outcome is ok, and in older records."""
     exit_code: int | None = None
     signal: str | None = None
+    peak_memory_bytes: int | None = None
+    """Largest resident memory that one of its processes is known to have had; None where none is known."""
+    evidence: tuple[str, ...] = ()
+    """What the cause was found by, a line each: the log's line, the counter that rose, the limit that was met."""
     log_tail: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _cause_of_its_kind(self) -> Self:
+        if self.cause is not None and self.cause not in CAUSES[self.kind]:
+            raise ValueError(f"{self.cause} is no cause of the outcome {self.kind}")
+        return self
 
 
 class DataPaths(Record):
@@ -72,6 +85,17 @@ class Rehearsal(Record):
     """Id of the trial whose workers made the record: this one, or an earlier one that had the same stand-in."""
 
 
+class Imported(Record):
+    """Where a result comes from that this harness did not measure."""
+
+    format: Literal["dllogger"]
+    file: str
+    """Its name, without folders."""
+    sha256: str
+    timed_by: Literal["timestamps", "none"]
+    """What its windows are made of: the time stamps of its lines, which no synchronisation backs, or nothing."""
+
+
 class TrialResult(Record):
     """The record that the store keeps: one file, never edited.
 
@@ -104,7 +128,11 @@ class TrialResult(Record):
     """SHA-256 of each weights file that it was given, by the option that named it."""
     probe: Probe | None = None
     """Of rank 0."""
+    imported: Imported | None = None
+    """None for what was measured here."""
     started_at: datetime
+    started_ns: int | None = None
+    """The same moment on CLOCK_MONOTONIC, which spans of windows are on; None in older records."""
     duration_s: float
     machine: Machine
     provenance: Provenance | None = None

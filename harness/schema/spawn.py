@@ -20,3 +20,5 @@ class Spawned(Record):
 
     exit_code: int | None = None
     """None while it lives; -n is a death by signal n, as subprocess has it."""
+    peak_memory_bytes: int | None = None
+    """Largest resident memory of the worker or of a process that it waited for; None while it lives."""

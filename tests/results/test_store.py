@@ -1,5 +1,6 @@
 """The store keeps what it has, whatever happens."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -194,3 +195,23 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot create the store"):
         Store(tmp_path / "file" / "store").open()
+
+
+def test_a_matrix_is_kept_once_by_its_digest(store: Store) -> None:
+    """Every byte, under the name that records have; keeping it again changes nothing, and nothing is left aside."""
+    data = b"name: m\r\n# \xc3\xa9"
+    path = store.keep_matrix(data)
+    assert path == store.matrix(hashlib.sha256(data).hexdigest())
+    written = path.stat()
+    assert store.keep_matrix(data) == path
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    store.keep_matrix(b"name: other")
+    assert len(list(path.parent.iterdir())) == 2
+    assert path.read_bytes() == data
+
+
+def test_a_matrix_that_cannot_be_kept_is_an_error(store: Store) -> None:
+    """A file in the way of the folder: one line that says which."""
+    (store.folder / "matrices").write_text("in the way")
+    with pytest.raises(StoreError, match=r"cannot write .*matrices"):
+        store.keep_matrix(b"name: m")
