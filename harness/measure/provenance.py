@@ -1,17 +1,20 @@
 import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import harness
+from harness.measure.software import read_software
+from harness.measure.source_code import git_state, module_sha256
 from harness.schema.system import Provenance
 
 HOST_DISTRIBUTIONS = ("numpy", "opencv-python-headless", "pillow", "pycocotools", "simplejpeg")
 """What the host itself decodes and scores with."""
+OPTIONAL_DISTRIBUTIONS = ("hotcoco", "nvidia-ml-py", "psutil")
+"""What the host may score and watch with; recorded where it is installed."""
 NOT_INSTALLED = "not installed"
-GIT_TIMEOUT_S = 20
 
 SWITCH = re.compile(
     r"CUDA_(VISIBLE_DEVICES|DEVICE_ORDER|LAUNCH_BLOCKING|MODULE_LOADING|CACHE_\w+)|NVIDIA_(TF32_OVERRIDE|VISIBLE_DEVICES)"
@@ -23,70 +26,85 @@ SWITCH = re.compile(
 )
 SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|APIKEY|(^|_)(KEY|AUTH)(_|$)", re.IGNORECASE)
 """No name of a known family should hold a secret, but a result is made to be published."""
+LOGIN = re.compile(r"://[^/\s@]*:[^/\s@]*@")
+"""A user and a password in a URL."""
 
 
-def provenance(
-    info_distributions: Sequence[str],
+@dataclass(frozen=True, slots=True)
+class MatrixFile:
+    """A matrix file: its name without folders, and the SHA-256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+def run_provenance(
     command: Sequence[str],
     containment: str,
     data_fingerprints: Mapping[str, str],
+    matrix: MatrixFile | None = None,
 ) -> Provenance:
-    """Gather what a result depends on besides its trial.
+    """Gather what all results of a run depend on besides their trials; `of_backend` adds what differs by backend.
 
     Args:
-        info_distributions: the distributions that the backend names; one that is missing is recorded as not installed.
         command: the command line of the run.
         containment: how the worker's processes are held together.
         data_fingerprints: SHA-256 of each annotation file by role.
+        matrix: the file that the run carries out.
     """
-    commit, dirty = git_state(Path(harness.__file__).resolve().parents[1])
+    commit, dirty, diff = git_state(Path(harness.__file__).resolve().parents[1])
     return Provenance(
         harness_version=_version("detection-harness"),
         git_commit=commit,
         git_dirty=dirty,
-        command=tuple(command),
-        packages={name: _version(name) for name in dict.fromkeys((*info_distributions, *HOST_DISTRIBUTIONS))},
+        git_diff_sha256=diff,
+        harness_sha256=module_sha256("harness"),
+        matrix_file=None if matrix is None else matrix.name,
+        matrix_sha256=None if matrix is None else matrix.sha256,
+        command=tuple(LOGIN.sub("://…@", homeless(word)) for word in command),
+        working_directory=homeless(str(Path.cwd())),
+        packages=_host_packages(),
         environment=switches(os.environ),
         containment=containment,
         data_fingerprints=dict(data_fingerprints),
     )
 
 
+def of_backend(shared: Provenance, distributions: Sequence[str], module: str | None = None) -> Provenance:
+    """Add to a run's provenance what one backend brings.
+
+    Args:
+        shared: of the run.
+        distributions: that the backend names, the framework's first; one that is missing is recorded as not installed.
+        module: where the backend's hooks are, as its entry point names it.
+    """
+    return shared.model_copy(
+        update={
+            "packages": {name: _version(name) for name in distributions} | shared.packages,
+            "software": read_software(distributions),
+            "backend_sha256": None if module is None else module_sha256(module.partition(":")[0]),
+        }
+    )
+
+
 def switches(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that change how frameworks compute or communicate, by name; none that may hold a secret."""
-    return {
-        name: environment[name] for name in sorted(environment) if SWITCH.fullmatch(name) and not SECRET.search(name)
-    }
+    kept = (name for name in sorted(environment) if SWITCH.fullmatch(name) and not SECRET.search(name))
+    return {name: environment[name] for name in kept if not LOGIN.search(environment[name])}
 
 
-def git_state(root: Path) -> tuple[str | None, bool | None]:
-    """Return the commit checked out at `root` and whether files differ from it, untracked ones included.
+def homeless(text: str) -> str:
+    """Return a word of a command line with ~ for the user's home, which names a person, at its start or after a =."""
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() fails for a user without one
+    if home in {"~", "/"}:
+        return text
+    return re.sub(rf"(^|=){re.escape(home)}(?=/|$)", r"\1~", text)
 
-    Both None where `root` is not the top of a checkout (an installed package may lie in another) or git cannot say.
-    """
-    if not (root / ".git").exists():
-        return None, None
-    # A GIT_DIR from a hook would answer for another repository.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        status = subprocess.run(
-            ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--untracked-files=normal"],
-            env={**environment, "GIT_OPTIONAL_LOCKS": "0"},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=GIT_TIMEOUT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None, None
-    head, changes = None, 0
-    for line in status.stdout.splitlines():
-        if line.startswith("# branch.oid "):
-            head = line.rpartition(" ")[2]
-        elif not line.startswith("#"):
-            changes += 1
-    return (None, None) if head in {None, "(initial)"} else (head, changes > 0)
+
+def _host_packages() -> dict[str, str]:
+    optional = {name: _version(name) for name in OPTIONAL_DISTRIBUTIONS}
+    installed = {name: found for name, found in optional.items() if found != NOT_INSTALLED}
+    return {name: _version(name) for name in HOST_DISTRIBUTIONS} | installed
 
 
 def _version(distribution: str) -> str:

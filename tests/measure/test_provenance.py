@@ -1,68 +1,15 @@
 """What a result depends on besides its trial."""
 
 import importlib.metadata
-import subprocess
+import re
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.measure import provenance as module
-from harness.measure.provenance import git_state, provenance, switches
-
-
-def git(folder, *arguments):
-    """Run git with a fixed identity and without the user's configuration."""
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    return subprocess.check_output(["git", *identity, *arguments], cwd=folder, text=True).strip()
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    """A repository with one commit."""
-    git(tmp_path, "init", "-q")
-    (tmp_path / "a.txt").write_text("a")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-qm", "first")
-    return tmp_path
-
-
-def test_clean_checkout_gives_its_commit(checkout):
-    """The commit is git's HEAD, and nothing differs."""
-    assert git_state(checkout) == (git(checkout, "rev-parse", "HEAD"), False)
-
-
-@pytest.mark.parametrize("name", ["a.txt", "new.py"])
-def test_changed_or_new_file_is_dirty(checkout, name):
-    """An edited file and an untracked one both make a checkout dirty."""
-    (checkout / name).write_text("b")
-    assert git_state(checkout)[1] is True
-
-
-def test_surrounding_repository_is_not_ours(checkout):
-    """A package installed inside somebody's repository does not take that repository's commit for its own."""
-    inside = checkout / "site-packages"
-    inside.mkdir()
-    assert git_state(inside) == (None, None)
-
-
-def test_repository_without_a_commit_is_unknown(tmp_path):
-    """Before the first commit there is nothing to name."""
-    git(tmp_path, "init", "-q")
-    assert git_state(tmp_path) == (None, None)
-
-
-def test_missing_git_is_unknown(checkout, monkeypatch):
-    """Where there is no git program the state is None, not a guess and no failure."""
-    monkeypatch.setenv("PATH", "")
-    assert git_state(checkout) == (None, None)
-
-
-def test_git_dir_of_a_hook_does_not_mislead(checkout, monkeypatch, tmp_path_factory):
-    """GIT_DIR pointing to another repository changes nothing."""
-    other = tmp_path_factory.mktemp("other")
-    git(other, "init", "-q")
-    expected = git_state(checkout)
-    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
-    assert git_state(checkout) == expected
+from harness.measure.provenance import MatrixFile, homeless, of_backend, run_provenance, switches
 
 
 def test_switches_are_kept_and_secrets_are_not():
@@ -92,14 +39,26 @@ def test_switches_are_kept_and_secrets_are_not():
         "TORCH_HUB_AUTH": "x",
         "MKL_LICENSE_KEY": "x",
         "MY_OMP_NUM_THREADS": "1",
+        "TF_CPU_PROFILE_SINK": "https://ada:lovelace@host/x",
     }
     assert switches({**others, **kept}) == kept
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["TORCH_", "NCCL_", "HOROVOD_", "TF_CPU_", "XLA_", "MKL_"]), st.text("ABKEY_OUTHS", max_size=12))
+def test_no_variable_named_like_a_secret_is_kept(family, rest):
+    """Whatever the family, a part called KEY or AUTH keeps a variable out."""
+    name = family + rest
+    parts = name.split("_")
+    assert (name in switches({name: "x"})) is (bool(rest) and not {"KEY", "AUTH"} & set(parts))
 
 
 def test_provenance_names_versions_and_what_is_missing(monkeypatch):
     """Backend and host distributions are recorded by version, an absent one as not installed."""
     monkeypatch.setenv("NCCL_DEBUG", "INFO")
-    found = provenance(["pluggy", "no-such-distribution"], ["harness", "run", "m.yaml"], "session", {"val": "ab"})
+    shared = run_provenance(["harness", "run", "m.yaml"], "session", {"val": "ab"}, MatrixFile("m.yaml", "cd" * 32))
+    found = of_backend(shared, ["pluggy", "no-such-distribution"], "harness.plugins")
+    assert list(found.packages)[:2] == ["pluggy", "no-such-distribution"]
     assert found.packages["pluggy"] == importlib.metadata.version("pluggy")
     assert found.packages["no-such-distribution"] == "not installed"
     assert set(module.HOST_DISTRIBUTIONS) <= set(found.packages)
@@ -110,3 +69,43 @@ def test_provenance_names_versions_and_what_is_missing(monkeypatch):
         "session",
         {"val": "ab"},
     )
+    assert (found.matrix_file, found.matrix_sha256) == ("m.yaml", "cd" * 32)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in (found.harness_sha256, found.backend_sha256))
+
+
+def test_the_users_home_is_not_told(monkeypatch):
+    """Neither the command nor the working directory names a person."""
+    monkeypatch.setenv("HOME", str(Path.cwd().parent))
+    found = run_provenance(["harness", "run", f"{Path.cwd()}/m.yaml", f"--results={Path.cwd()}"], "session", {})
+    here = f"~/{Path.cwd().name}"
+    assert found.command == ("harness", "run", f"{here}/m.yaml", f"--results={here}")
+    assert found.working_directory == here
+
+
+def test_a_password_on_the_command_line_is_not_told():
+    """The rest of the word stays."""
+    found = run_provenance(["harness", "run", "--results=https://ada:love@host:80/x"], "session", {})
+    assert found.command[2] == "--results=https://…@host:80/x"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("/home/ada", "~"),
+        ("/home/ada/x y", "~/x y"),
+        ("--x=/home/ada/y", "--x=~/y"),
+        ("/home/adam", "/home/adam"),
+        ("/data/home/ada", "/data/home/ada"),
+        ("phase=infer", "phase=infer"),
+    ],
+)
+def test_only_the_home_itself_is_shortened(monkeypatch, text, told):
+    """A neighbour whose name begins alike and a folder that holds a home are not it."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert homeless(text) == told
+
+
+def test_a_home_of_everybody_is_no_home(monkeypatch):
+    """In a container without users the home is the root, which names nobody."""
+    monkeypatch.setenv("HOME", "/")
+    assert homeless("/data/x") == "/data/x"
