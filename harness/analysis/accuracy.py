@@ -3,15 +3,30 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from harness.analysis.metrics import ap, compiling, last_accuracy, pooled, scoring_s, spread, throughput
+from harness.analysis.metrics import (
+    ap,
+    compiling,
+    imported,
+    last_accuracy,
+    pooled,
+    scoring_s,
+    spread,
+    throughput,
+    with_interval,
+)
+from harness.analysis.observed import observed
+from harness.analysis.parts import Quality
 from harness.analysis.performance import throughputs
 from harness.analysis.points import Group, points
-from harness.analysis.rows import EvaluationRow, Point, Quality, StabilityRow, TrainingAccuracyRow
+from harness.analysis.rows import EvaluationRow, Point, StabilityRow, TrainingAccuracyRow
 from harness.schema.measurement import Accuracy
 from harness.schema.result import TrialResult
 from harness.schema.trial import Phase, Target
+from harness.statistics.mlperf import training_result
 
 PHASES: tuple[Phase, ...] = ("train", "eval", "infer")
+MLPERF_RUNS = 5
+"""How many runs MLPerf asks of a result of Mask R-CNN."""
 
 
 def mean_known(values: Sequence[float | None]) -> float | None:
@@ -51,6 +66,8 @@ def evaluation_row(group: Group, point: Point) -> EvaluationRow:
         compiling=compiling(group.ok),
         scoring_s=spent.median if spent else None,
         scorer=", ".join(sorted({scoring.scorer for scoring in scorings})) or None,
+        observed=observed(group.ok),
+        imported=imported(group.ok),
     )
 
 
@@ -80,7 +97,14 @@ def row_after(group: Group, point: Point, after: int | None, *, last: bool) -> T
         trials=len(scorings),
         target=spell_target(group.trial.target) if last else None,
         time_to_target_s=spread([result.time_to_target_s for result in group.ok]) if last else None,
+        mlperf_result_s=mlperf_result(group) if last else None,
     )
+
+
+def mlperf_result(group: Group) -> float | None:
+    """MLPerf's result of a point's runs, from as many as it asks of a Mask R-CNN; None of fewer."""
+    times = [result.time_to_target_s for result in group.ok]
+    return training_result(times) if group.trial.target and len(times) >= MLPERF_RUNS else None
 
 
 def spell_target(target: Target | None) -> str | None:
@@ -111,7 +135,7 @@ def stability(group: Group, point: Point) -> list[StabilityRow]:
     labels = [f"seed {result.trial.seed}, repeat {result.trial.repeat}" for result in group.ok]
     rows = []
     for (metric, unit), values in series.items():
-        summary = spread(values)
+        summary = with_interval(spread(values))
         if summary and len(summary.values) > 1:
             known = tuple(label for label, value in zip(labels, values, strict=True) if value is not None)
             rows.append(StabilityRow(point=point, metric=metric, unit=unit, labels=known, spread=summary))

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from harness.analysis.accuracy import PHASES
-from harness.analysis.metrics import compiling, compiling_note
+from harness.analysis.details import framework_versions, setup_facts
+from harness.analysis.metrics import compiling, compiling_note, imported
+from harness.analysis.observed import marks, marks_note
 from harness.analysis.points import KERNELS, Group, machine_label, points
 from harness.analysis.rows import FELL_BACK, Fact, FactGroup, OutcomeRow, Point, Summary
+from harness.analysis.simulated import has_numbers, simulated_devices, why_simulated
+from harness.schema.causes import Cause
 from harness.schema.result import OutcomeKind, TrialResult
-
-FAKE_PREFIX = "FAKE"
-"""Begins the name of every simulated device."""
 
 
 def outcome_rows(results: Sequence[TrialResult]) -> tuple[OutcomeRow, ...]:
@@ -21,28 +22,49 @@ def outcome_rows(results: Sequence[TrialResult]) -> tuple[OutcomeRow, ...]:
 
 def outcomes(group: Group, point: Point) -> list[OutcomeRow]:
     """How the trials of one point ended."""
-    found: dict[tuple[OutcomeKind, str | None], list[TrialResult]] = {}
+    found: dict[tuple[OutcomeKind, Cause | None, str | None], list[TrialResult]] = {}
     for result in group.results:
-        found.setdefault((result.outcome.kind, result.outcome.reason), []).append(result)
+        ended = result.outcome
+        found.setdefault((ended.kind, ended.cause, ended.reason), []).append(result)
     return [
         OutcomeRow(
             point=point,
             kind=kind,
+            cause=cause,
             reason=reason,
             note=outcome_note(members) if kind == "ok" else None,
+            evidence=members[0].outcome.evidence,
+            peak_memory_bytes=None if kind == "ok" else most_held(members),
             trials=len(members),
             duration_s=sum(member.duration_s for member in members),
             trial_ids=tuple(member.trial_id for member in members),
         )
-        for (kind, reason), members in found.items()
+        for (kind, cause, reason), members in found.items()
     ]
 
 
 def outcome_note(members: Sequence[TrialResult]) -> str | None:
     """What a reader of these trials' numbers must know."""
     fallbacks = dict.fromkeys(words for member in members if FELL_BACK in (words := member.settings.get(KERNELS, "")))
-    notes = [compiling_note(compiling(members)), *(f"kernels: {words}" for words in fallbacks)]
+    simulated = Counter(name for member in members if (name := why_simulated(member)))
+    notes = [
+        *(f"{name}{some_of(count, members)}: no numbers" for name, count in simulated.items()),
+        compiling_note(compiling(members)),
+        *(f"kernels: {words}" for words in fallbacks),
+        marks_note(members),
+        *imported(members),
+    ]
     return "; ".join(note for note in notes if note) or None
+
+
+def most_held(members: Sequence[TrialResult]) -> int | None:
+    """Most that a process of any of these trials is known to have held."""
+    return max((held for each in members if (held := each.outcome.peak_memory_bytes) is not None), default=None)
+
+
+def some_of(count: int, members: Sequence[TrialResult]) -> str:
+    """How many of some trials, where it is not all."""
+    return "" if count == len(members) else f" in {count} of {len(members)} trials"
 
 
 def provenance_facts(results: Sequence[TrialResult]) -> tuple[Fact, ...]:
@@ -70,6 +92,7 @@ def facts(result: TrialResult) -> Iterable[tuple[FactGroup, str, str]]:
     source = result.provenance
     if source is not None:
         yield from (("software", name, value) for name, value in source.packages.items())
+        yield from (("software", name, value) for name, value in framework_versions(source))
         yield from (("environment", name, value) for name, value in source.environment.items())
         yield from (("data", f"SHA-256 of {role}", value) for role, value in source.data_fingerprints.items())
     yield "data", f"{result.trial.phase} set", data_set(result)
@@ -100,12 +123,14 @@ def machine_facts(result: TrialResult) -> Iterable[tuple[str, str]]:
     machine = result.machine
     yield "host", machine.hostname
     yield "system", f"{machine.os}, kernel {machine.kernel}, {machine.architecture}"
-    yield "processor", f"{machine.cpu_model or 'unknown'}, {machine.cpu_cores} cores"
-    yield "memory", f"{machine.memory_bytes / 2**30:.1f} GiB"
+    yield "processor", f"{machine.cpu_model or 'unknown'}, {machine.cpu_cores or 'unknown'} cores"
+    if machine.memory_bytes is not None:
+        yield "memory", f"{machine.memory_bytes / 2**30:.1f} GiB"
     yield "python", machine.python
     yield "GPUs", gpu_list(result)
     if machine.gpu_driver is not None:
         yield "GPU driver", machine.gpu_driver
+    yield from setup_facts(machine, result.provenance)
 
 
 def gpu_list(result: TrialResult) -> str:
@@ -117,7 +142,6 @@ def gpu_list(result: TrialResult) -> str:
 
 def summary(results: Sequence[TrialResult], provenance: Sequence[Fact]) -> Summary:
     """What a reader wants to know first."""
-    names = [result.device_name or "" for result in results] + [g.name for r in results for g in r.machine.gpus]
     return Summary(
         matrices=tuple(dict.fromkeys(result.matrix_name for result in results)),
         backends=tuple(dict.fromkeys(result.trial.backend for result in results)),
@@ -131,5 +155,6 @@ def summary(results: Sequence[TrialResult], provenance: Sequence[Fact]) -> Summa
         mixed=tuple(fact.name for fact in provenance if fact.mixed),
         rehearsed=sum(result.trial.rehearsal for result in results),
         fell_back=sum(FELL_BACK in result.settings.get(KERNELS, "") for result in results),
-        fake_devices=tuple(sorted({name for name in names if name.startswith(FAKE_PREFIX)})),
+        marked={mark.kind: mark.trials for mark in marks([result for result in results if has_numbers(result)])},
+        fake_devices=tuple(sorted({name for result in results for name in simulated_devices(result)})),
     )

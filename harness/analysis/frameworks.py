@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from math import isfinite
 
 from harness.analysis.metrics import ap
+from harness.analysis.parts import QualityPair, TensorDifference
 from harness.analysis.points import Group, points
-from harness.analysis.rows import FrameworkRow, Point, QualityPair, TensorDifference
+from harness.analysis.rows import FrameworkRow, Point
 from harness.schema.measurement import Accuracy, CocoMetrics, Probe, ProbedTensor
 from harness.schema.result import TrialResult
 

@@ -3,23 +3,35 @@
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
-from harness.analysis.rows import Compiling, Spread
+from harness.analysis.parts import Compiling, Spread
 from harness.schema.measurement import Accuracy
 from harness.schema.result import TrialResult
+from harness.statistics.comparing import MIN_PROCESSES, compare_processes
 from harness.statistics.summary import summary
-from harness.units import NS_PER_MS, NS_PER_S
-
-MS_PER_S = NS_PER_S // NS_PER_MS
+from harness.units import MS_PER_S, NS_PER_S
 
 
 def throughput(result: TrialResult) -> float | None:
-    """Images/s of all ranks together: sum of images over the longest rank's window.
+    """Images/s of all ranks together: sum of images over the slowest rank's window.
 
     The ranks meet at the window's start, so the windows overlap and the slowest rank ends the work: adding up
     per-rank rates would credit the fast ranks with time in which they only waited.
     """
-    longest = max((window.elapsed_s for window in result.windows), default=0.0)
+    longest = longest_s(result)
     return sum(window.images for window in result.windows) / longest if longest > 0 else None
+
+
+def longest_s(result: TrialResult) -> float:
+    """Seconds of the timed window, all ranks together.
+
+    Of several stretches, each lasts as long as its slowest rank, which need not be the same in all: ranks meet at each
+    start. Windows that do not tell their stretches are one each.
+    """
+    spans = [window.spans_ns for window in result.windows]
+    if len({len(each) for each in spans}) == 1 and len(spans[0]) > 1:
+        lasted_ns: list[int] = [max(end - start for start, end in ranks) for ranks in zip(*spans, strict=True)]
+        return sum(lasted_ns) / NS_PER_S
+    return max((window.elapsed_s for window in result.windows), default=0.0)
 
 
 def pooled(result: TrialResult, name: str) -> tuple[float, ...]:
@@ -74,6 +86,15 @@ def compiling_note(found: Compiling | None) -> str | None:
     return f"{steps} of the timed window compiled first, {found.window_s:.1f} s: the throughput contains compiling"
 
 
+def imported(results: Sequence[TrialResult]) -> tuple[str, ...]:
+    """Where results come from that were measured elsewhere, and what their windows are made of."""
+    words = {"timestamps": "timed by its time stamps, which no synchronisation backs", "none": "without times"}
+    sources = [result.imported for result in results if result.imported]
+    return tuple(
+        dict.fromkeys(f"imported from the {each.format} file {each.file}, {words[each.timed_by]}" for each in sources)
+    )
+
+
 def peak_memory(result: TrialResult) -> int | None:
     """Bytes of the rank that held most."""
     return max(result.peak_memory_bytes, default=None)
@@ -104,3 +125,15 @@ def spread(values: Sequence[float | None]) -> Spread | None:
         return None
     brief = summary(known)
     return Spread(median=brief.median, low=brief.min, high=brief.max, mean=brief.mean, sd=brief.std, values=known)
+
+
+def with_interval(value: Spread | None) -> Spread | None:
+    """The same with the 95 % bootstrap interval of its median over processes, where they are enough.
+
+    It is that of the ratio to processes that are all 1: so it takes as many as a comparison does.
+    """
+    if value is None or min(value.values) <= 0:
+        return value
+    bounds = compare_processes([1.0] * MIN_PROCESSES, value.values)
+    interval = None if bounds.low is None or bounds.high is None else (bounds.low, bounds.high)
+    return value.model_copy(update={"interval": interval})

@@ -2,10 +2,24 @@
 
 from collections.abc import Sequence
 
-from harness.analysis.metrics import compiling, data_wait_share, peak_memory, pooled, spread, throughput
+from harness.analysis.metrics import (
+    compiling,
+    data_wait_share,
+    imported,
+    peak_memory,
+    pooled,
+    spread,
+    throughput,
+    with_interval,
+)
+from harness.analysis.observed import observed
+from harness.analysis.parts import Latency, Spread
 from harness.analysis.points import Group, points
 from harness.analysis.ratios import Comparisons
-from harness.analysis.rows import InferenceRow, Latency, Point, Spread, TrainingRow
+from harness.analysis.rows import InferenceRow, Point, TrainingRow
+from harness.analysis.series import series_quality
+from harness.analysis.times import time_apart
+from harness.analysis.windows import window_quality
 from harness.schema.result import TrialResult
 from harness.statistics.percentiles import percentile
 
@@ -32,7 +46,12 @@ def training_row(group: Group, point: Point, comparisons: Comparisons) -> Traini
         scaling=comparisons.scaling(group),
         compiling=compiling(group.ok),
         data_wait_share=waits.median if waits else None,
+        time=time_apart(group.ok),
+        window=window_quality(group.ok),
         peak_memory_bytes=peak(group),
+        observed=observed(group.ok),
+        series=series_quality(group.ok),
+        imported=imported(group.ok),
     )
 
 
@@ -50,7 +69,12 @@ def inference_rows(results: Sequence[TrialResult]) -> tuple[InferenceRow, ...]:
             speedup_of_xla=comparisons.speedup_of_xla(group),
             compiling=compiling(group.ok),
             latency=latency([value for result in group.ok for value in pooled(result, "latency_ms")]),
+            time=time_apart(group.ok),
+            window=window_quality(group.ok),
             peak_memory_bytes=peak(group),
+            observed=observed(group.ok),
+            series=series_quality(group.ok),
+            imported=imported(group.ok),
         )
         for group, point in found
     )
@@ -58,7 +82,7 @@ def inference_rows(results: Sequence[TrialResult]) -> tuple[InferenceRow, ...]:
 
 def throughputs(group: Group) -> Spread | None:
     """Images/s, one value per trial."""
-    return spread([throughput(result) for result in group.ok])
+    return with_interval(spread([throughput(result) for result in group.ok]))
 
 
 def peak(group: Group) -> int | None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.analysis.rows import Point
+from harness.analysis.simulated import has_numbers, why_no_numbers
 from harness.schema.result import TrialResult
 from harness.schema.system import Machine
 from harness.schema.trial import Phase, Trial
@@ -50,6 +51,8 @@ def machine_kind(machine: Machine) -> str:
 
 def processor(machine: Machine) -> str:
     """Processor and number of its cores."""
+    if machine.cpu_cores is None:
+        return f"{machine.hostname}, not described"
     return f"{machine.cpu_model or machine.architecture}, {machine.cpu_cores} cores"
 
 
@@ -66,8 +69,8 @@ class Group:
 
     @cached_property
     def ok(self) -> tuple[TrialResult, ...]:
-        """The trials that have numbers."""
-        return tuple(result for result in self.results if result.outcome.kind == "ok")
+        """The trials that have numbers: they went well, on real devices."""
+        return tuple(result for result in self.results if has_numbers(result))
 
     @cached_property
     def settings(self) -> dict[str, str]:
@@ -181,7 +184,8 @@ def describe(each: Group, names: frozenset[str]) -> Point:
         kernels=kernels_of(each),
         variant={name: each.settings[name] for name in sorted(names) if name in each.settings} | rehearsed(each),
         outcomes=dict(Counter(result.outcome.kind for result in each.results)),
-        reason=next((result.outcome.reason for result in each.results if result.outcome.kind != "ok"), None),
+        reason=next((why_no_numbers(result) for result in each.results if not has_numbers(result)), None),
+        simulated=sum(result.outcome.kind == "ok" for result in each.results) - len(each.ok),
         trial_ids=tuple(result.trial_id for result in each.results),
     )
 

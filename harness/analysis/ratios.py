@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.analysis.metrics import compiling, spread, throughput
+from harness.analysis.observed import marks
+from harness.analysis.parts import Ratio, Scaling
 from harness.analysis.points import Group, kernels_of
-from harness.analysis.rows import Ratio, Scaling
+from harness.analysis.simulated import why_simulated
 from harness.schema.trial import Precision
 
 Index = dict[tuple[str, str], list[Group]]
@@ -110,12 +112,23 @@ def ratio(group: Group, reference: Group, of: str, to: str) -> Ratio:
     if above is not None and below:
         compiled = dict.fromkeys(name for each, name in ((group, of), (reference, to)) if compiles_in_window(each))
         caveats = [f"{' and '.join(compiled)} compiled in the timed window"] if compiled else []
+        sides = ((group, of), (reference, to))
+        caveats += dict.fromkeys(
+            f"{name} was marked: {words}" for each, name in sides if (words := marked(each)) and group is not reference
+        )
         if kernels_of(group) != kernels_of(reference):
             caveats.append(f"{of} on kernels: {kernels_of(group)}; {to} on kernels: {kernels_of(reference)}")
         return Ratio(value=above / below, of=of, to=to, caveat="; ".join(caveats) or None)
     lacking, name = (group, of) if above is None else (reference, to)
     kinds = sorted({result.outcome.kind for result in lacking.results} - {"ok"})
+    if any(map(why_simulated, lacking.results)):
+        return Ratio(value=None, of=of, to=to, reason=f"{name} ran on a simulated device")
     return Ratio(value=None, of=of, to=to, reason=f"{name} ended as {', '.join(kinds) or 'no timed window'}")
+
+
+def marked(group: Group) -> str:
+    """The kinds of marks on the trials of a point that have numbers."""
+    return ", ".join(mark.kind.replace("_", " ") for mark in marks(group.ok))
 
 
 def compiles_in_window(group: Group) -> bool:

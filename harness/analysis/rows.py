@@ -3,72 +3,31 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import ConfigDict
-
-from harness.schema.record import Record
+from harness.analysis.parts import (
+    Compiling,
+    Latency,
+    Observed,
+    Quality,
+    QualityPair,
+    Ratio,
+    Row,
+    Scaling,
+    SeriesQuality,
+    Spread,
+    TensorDifference,
+    TimeApart,
+    WindowQuality,
+)
+from harness.schema.causes import Cause
 from harness.schema.result import OutcomeKind
+from harness.schema.telemetry import MarkKind
 from harness.schema.trial import Device, Phase, Precision
-from harness.statistics.percentiles import Percentile
 
 FactGroup = Literal["run", "machine", "software", "environment", "data", "backend"]
 
 
 FELL_BACK = "framework instead of native"
 """In a backend's words about its kernels: it was to run on native ones and did not."""
-
-
-class Row(Record):
-    """Base of all that a JSON report holds; what stands under a field is its description in the schema."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-
-class Spread(Row):
-    """One number per process and what they amount to; sd is the sample standard deviation, from two values on."""
-
-    median: float
-    low: float
-    high: float
-    mean: float
-    sd: float | None
-    values: tuple[float, ...]
-
-
-class Ratio(Row):
-    """One throughput over another; both sides are always named, and a missing value has its reason."""
-
-    value: float | None
-    of: str
-    to: str
-    reason: str | None = None
-    caveat: str | None = None
-    """What else the two sides differ in: one of them compiled in its timed window."""
-
-
-class Scaling(Row):
-    """Weak scaling: `factor` is T(N) / T(1) at equal batch size per GPU, `efficiency` that factor over N."""
-
-    factor: Ratio
-    efficiency: float | None
-
-
-class Latency(Row):
-    """Raw samples of one batch each, all ranks and repeats of a point together."""
-
-    samples: int
-    mean_ms: float
-    percentiles_ms: tuple[Percentile, ...]
-
-
-class Compiling(Row):
-    """Steps that compiled first, running included; of each trial the rank that spent most."""
-
-    spent_s: Spread
-    """Of all steps that compiled, the warm-up's too."""
-    window_steps: int
-    """How many of them stand in the timed window, in the trial that has most: its throughput contains compiling."""
-    window_s: float
-    """Their time in that trial."""
 
 
 class Point(Row):
@@ -93,13 +52,15 @@ class Point(Row):
     """Settings without a column of their own in which the rows of this phase differ."""
     outcomes: dict[OutcomeKind, int]
     reason: str | None
-    """Of the first trial that is not ok."""
+    """Of the first trial without numbers."""
+    simulated: int
+    """Trials that are ok on a simulated device: they have no numbers."""
     trial_ids: tuple[str, ...]
 
     @property
     def ok(self) -> int:
         """How many of its trials have numbers."""
-        return self.outcomes.get("ok", 0)
+        return self.outcomes.get("ok", 0) - self.simulated
 
     @property
     def fell_back(self) -> bool:
@@ -122,8 +83,17 @@ class TrainingRow(Row):
     """None where nothing compiled."""
     data_wait_share: float | None
     """Fraction of the timed window in which ranks waited for their next batch."""
+    time: TimeApart | None
+    window: WindowQuality | None
+    """None of older records, which do not tell."""
     peak_memory_bytes: int | None
     """Largest resident memory of any rank."""
+    observed: Observed | None
+    """None where nothing was sampled."""
+    series: tuple[SeriesQuality, ...]
+    """Of the steps' times, where they have a flag."""
+    imported: tuple[str, ...]
+    """Where results come from that this harness did not measure."""
 
 
 class InferenceRow(Row):
@@ -139,15 +109,33 @@ class InferenceRow(Row):
     compiling: Compiling | None
     """None where nothing compiled."""
     latency: Latency | None
+    time: TimeApart | None
+    window: WindowQuality | None
+    """None of older records, which do not tell."""
     peak_memory_bytes: int | None
+    observed: Observed | None
+    """None where nothing was sampled."""
+    series: tuple[SeriesQuality, ...]
+    """Of latencies and of the steps' times, where they have a flag."""
+    imported: tuple[str, ...]
+    """As in training."""
 
 
-class Quality(Row):
-    """COCO numbers of one kind as fractions, each the mean over the trials of a point."""
+class LegacyRow(Row):
+    """Statistics of older published tables, in ms, a value per trial; none of them is a percentile."""
 
-    ap: float | None
-    ap50: float | None
-    ap75: float | None
+    point: Point
+    samples: int
+    legacy_trimmed_mean_90: Spread | None
+    """Mean of the fastest 90 % of a trial's latencies."""
+    legacy_trimmed_mean_95: Spread | None
+    legacy_trimmed_mean_99: Spread | None
+    legacy_mean_ucl_90: Spread | None
+    """Mean + z · s / √n of a trial's latencies: where their mean is likely to lie below."""
+    legacy_mean_ucl_95: Spread | None
+    legacy_mean_ucl_99: Spread | None
+    legacy_with_warmup_average: Spread | None
+    """Mean time of a step over warm-up and timed window, waiting for data included; None without a warm-up."""
 
 
 class EvaluationRow(Row):
@@ -164,35 +152,10 @@ class EvaluationRow(Row):
     scoring_s: float | None
     """Median of the trials."""
     scorer: str | None
-
-
-class QualityPair(Row):
-    """COCO numbers of one kind from two backends, fractions."""
-
-    kind: Literal["bbox", "segm"]
-    reference_ap: float | None
-    ap: float | None
-    largest_difference: float | None
-    """Of the twelve numbers of this kind that both sides have."""
-
-
-class TensorDifference(Row):
-    """The largest difference between sampled elements of two backends' intermediate tensors.
-
-    Each difference is relative to the absolute maximum of its tensor in the reference. The sample is at most 256 evenly
-    spaced elements of each tensor of the first batch, and the tensors' absolute maxima.
-    """
-
-    value: float | None
-    tensor: str | None
-    """Where it is."""
-    tensors: int
-    values: int
-    """How many elements of how many tensors were compared."""
-    left_out: tuple[str, ...]
-    """Tensors of either side that were not compared, each with the reason."""
-    reason: str | None = None
-    """Why nothing was compared."""
+    observed: Observed | None
+    """None where nothing was sampled."""
+    imported: tuple[str, ...]
+    """As in training."""
 
 
 class FrameworkRow(Row):
@@ -218,6 +181,8 @@ class TrainingAccuracyRow(Row):
     target: str | None
     time_to_target_s: Spread | None
     """Of the trials that reached the target."""
+    mlperf_result_s: float | None
+    """As MLPerf training makes one of five runs and more: the mean without best and worst, one may miss the target."""
 
 
 class StabilityRow(Row):
@@ -232,13 +197,18 @@ class StabilityRow(Row):
 
 
 class OutcomeRow(Row):
-    """How often a point ended in one way, and why."""
+    """How often a point ended in one way, and why; trials of one row share kind, cause and reason."""
 
     point: Point
     kind: OutcomeKind
+    cause: Cause | None
     reason: str | None
     note: str | None
     """What a reader of its numbers must know."""
+    evidence: tuple[str, ...]
+    """What the cause was found by, in the first of its trials."""
+    peak_memory_bytes: int | None
+    """Most that a process of any of its trials is known to have held; None of trials that are ok."""
     trials: int
     duration_s: float
     trial_ids: tuple[str, ...]
@@ -273,18 +243,21 @@ class Summary(Row):
     """Trials that only a small stand-in ran for: their numbers are no measurement."""
     fell_back: int
     """Trials that ran on their framework's own operations though they asked for native kernels."""
+    marked: dict[MarkKind, int]
+    """Trials that telemetry marked, by kind of mark."""
     fake_devices: tuple[str, ...]
-    """Devices of a simulator: their numbers are no measurement."""
+    """Devices of a simulator: trials on them have no numbers here."""
 
 
 class Analysis(Row):
     """All tables of a store.
 
     History of schema_version: 1, first. 2, compiling, XLA and frameworks are compared.
-    3, which kernels ran.
+    3, which kernels ran. 4, telemetry, time apart, flags of series, intervals over processes, legacy statistics where
+    they are asked for; trials on simulated devices have no numbers.
     """
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     summary: Summary
     common_settings: dict[Phase, dict[str, str]]
     """By phase, the settings that all its rows share."""
@@ -296,3 +269,5 @@ class Analysis(Row):
     stability: tuple[StabilityRow, ...]
     outcomes: tuple[OutcomeRow, ...]
     provenance: tuple[Fact, ...]
+    legacy: tuple[LegacyRow, ...] | None = None
+    """None unless asked for."""

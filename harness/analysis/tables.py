@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from harness.analysis.accuracy import PHASES, evaluation_rows, stability_rows, training_accuracy_rows
 from harness.analysis.circumstances import outcome_rows, provenance_facts, summary
 from harness.analysis.frameworks import framework_rows
+from harness.analysis.legacy import legacy_rows
 from harness.analysis.performance import inference_rows, training_rows
 from harness.analysis.points import common_settings, group
 from harness.analysis.rows import Analysis
 from harness.schema.result import TrialResult
 
 
-def analyse(results: Sequence[TrialResult]) -> Analysis:
-    """Derive every table; the order of rows is the order of the results."""
+def analyse(results: Sequence[TrialResult], *, legacy: bool = False) -> Analysis:
+    """Derive every table, the legacy statistics where asked for; the order of rows is the order of the results."""
     provenance = provenance_facts(results)
     return Analysis(
         summary=summary(results, provenance),
@@ -25,4 +26,5 @@ def analyse(results: Sequence[TrialResult]) -> Analysis:
         stability=stability_rows(results),
         outcomes=outcome_rows(results),
         provenance=provenance,
+        legacy=legacy_rows(results) if legacy else None,
     )

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
-from harness.analysis.rows import EvaluationRow, Quality, StabilityRow, TrainingAccuracyRow
+from harness.analysis.parts import Quality
+from harness.analysis.rows import EvaluationRow, StabilityRow, TrainingAccuracyRow
 from harness.report import format as spell
 from harness.report.performance import arithmetic_fields, compile_field, identity_fields, throughput_field
 from harness.report.table import Cell, Field, Table, make_table
+from harness.statistics.comparing import MIN_PROCESSES
+from harness.units import format_duration
 
 QUALITIES = (("AP", "ap"), ("AP50", "ap50"), ("AP75", "ap75"))
 
@@ -56,9 +59,15 @@ def training_accuracy_table(rows: Sequence[TrainingAccuracyRow]) -> Table:
         Field("trials", lambda row: count(row.trials), measured=True),
         Field("target", lambda row: row.target or spell.NONE, numeric=False, optional=True, measured=True),
         Field("time to target", target_cell, optional=True, measured=True),
+        Field("MLPerf result", mlperf_cell, optional=True, measured=True),
     ]
     caption = "COCO numbers are fractions, each the mean over the trials of a row."
     return make_table("training-accuracy", ("Training accuracy", caption), rows, fields)
+
+
+def mlperf_cell(row: TrainingAccuracyRow) -> str:
+    """The result of five runs and more by MLPerf's rule, else a dash."""
+    return spell.NONE if row.mlperf_result_s is None else format_duration(row.mlperf_result_s)
 
 
 def target_cell(row: TrainingAccuracyRow) -> Cell:
@@ -82,10 +91,24 @@ def stability_table(rows: Sequence[StabilityRow]) -> Table:
         Field("trials", lambda row: str(len(row.spread.values))),
         Field("each trial", each_value, numeric=False),
         Field("mean", lambda row: spell.mean_sd(row.spread, as_fraction=row.unit == "fraction")[0]),
+        Field("median, 95 % interval", interval_text, optional=True),
         Field("sd", lambda row: spell.mean_sd(row.spread, as_fraction=row.unit == "fraction")[1]),
     ]
-    caption = "One number per process; sd is the sample standard deviation."
+    interval = any(row.spread.interval for row in rows)
+    added = (
+        f" The interval is a bootstrap over processes, where there are {MIN_PROCESSES} and more." if interval else ""
+    )
+    caption = f"One number per process; sd is the sample standard deviation.{added}"
     return make_table("stability", ("Stability over seeds and repeats", caption), rows, fields)
+
+
+def interval_text(row: StabilityRow) -> str:
+    """Median of the processes with its bootstrap interval, where they are enough."""
+    if row.spread.interval is None:
+        return spell.NONE
+    spelled = spell.fraction if row.unit == "fraction" else spell.optional
+    low, high = map(spelled, row.spread.interval)
+    return f"{spelled(row.spread.median)} ({low}–{high})"
 
 
 def metric_name(row: StabilityRow) -> str:

@@ -21,17 +21,22 @@ from harness.schema.result import TrialResult
 Format = Literal["md", "html", "csv", "json"]
 
 
-def build(results: Sequence[TrialResult], format_name: str) -> str:
+def build(results: Sequence[TrialResult], format_name: str, *, legacy: bool = False) -> str:
     """Make the report in one of the formats; markdown comes without charts, which are files of their own.
+
+    Args:
+        results: of a store.
+        format_name: md, html, csv or json.
+        legacy: add the statistics of older published tables.
 
     Raises:
         ReportError: the format is unknown.
     """
     makers: dict[str, Callable[[Sequence[TrialResult]], str]] = {
-        "md": lambda given: build_markdown(analyse(given)),
-        "html": lambda given: build_html(analyse(given), draw_charts(given)),
-        "csv": build_csv,
-        "json": build_json,
+        "md": lambda given: build_markdown(analyse(given, legacy=legacy)),
+        "html": lambda given: build_html(analyse(given, legacy=legacy), draw_charts(given)),
+        "csv": lambda given: build_csv(given, legacy=legacy),
+        "json": lambda given: build_json(given, legacy=legacy),
     }
     if format_name not in makers:
         raise ReportError(f"report format {format_name!r}; it must be one of {', '.join(get_args(Format))}")
@@ -52,9 +57,9 @@ def build_html(analysis: Analysis, charts: Sequence[Chart]) -> str:
     return template.render(title=title(analysis), sections=sections(all_tables(analysis), charts), drawn=drawn)
 
 
-def build_csv(results: Sequence[TrialResult]) -> str:
+def build_csv(results: Sequence[TrialResult], *, legacy: bool = False) -> str:
     """One row per trial, units in the heads, nothing that a spreadsheet would run."""
-    frame = trial_frame(results)
+    frame = trial_frame(results, legacy=legacy)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(frame.columns)
@@ -62,9 +67,10 @@ def build_csv(results: Sequence[TrialResult]) -> str:
     return out.getvalue()
 
 
-def build_json(results: Sequence[TrialResult]) -> str:
+def build_json(results: Sequence[TrialResult], *, legacy: bool = False) -> str:
     """Every table as `docs/schema/report.json` describes it; unknown numbers are null."""
-    return json.dumps(analyse(results).model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    tables = analyse(results, legacy=legacy).model_dump(mode="json")
+    return json.dumps(tables, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def report_schema() -> str:

@@ -6,8 +6,10 @@ from typing import TypeVar
 from markupsafe import escape
 
 from harness.analysis.metrics import pooled, spread, throughput
+from harness.analysis.observed import marks
+from harness.analysis.parts import Spread
 from harness.analysis.points import Group, points
-from harness.analysis.rows import Point, Spread
+from harness.analysis.rows import Point
 from harness.report.canvas import Labels, inline
 from harness.report.document import Chart
 from harness.report.format import significant, variant
@@ -91,12 +93,17 @@ def throughput_chart(results: Sequence[TrialResult], phase: Phase, table: str) -
         return None
     names = labels([point for _, point, _ in found])
     drawn = [
-        (panel(p), Bar(name, p.precision, value.median, value.low, value.high, significant(value.median)))
-        for name, (_, p, value) in zip(names, found, strict=True)
+        (panel(p), Bar(name, p.precision, value.median, value.low, value.high, bar_text(group, value)))
+        for name, (group, p, value) in zip(names, found, strict=True)
     ]
     kept, fewer = in_panels(drawn)
     title = f"Throughput of {table} by precision and batch size{fewer}"
     return Chart(f"throughput-{phase}", table, title, bars(kept, Labels(title, THROUGHPUT, "")))
+
+
+def bar_text(group: Group, value: Spread) -> str:
+    """What stands at the end of a bar."""
+    return significant(value.median) + (", marked" if marks(group.ok) else "")
 
 
 def scaling_chart(results: Sequence[TrialResult]) -> Chart | None:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from harness.analysis.rows import Fact, OutcomeRow, Summary
 from harness.report import format as spell
 from harness.report.performance import arithmetic_fields, identity_fields
-from harness.report.table import Cell, Column, Field, Table, make_table
+from harness.report.table import Cell, Column, Field, Table, make_table, shorten
 from harness.report.text import plain
-from harness.units import format_duration
+from harness.units import format_bytes, format_duration
 
 GROUPS = ("run", "machine", "software", "environment", "data", "backend")
 
@@ -22,10 +22,18 @@ def outcome_table(rows: Sequence[OutcomeRow]) -> Table:
         Field("trials", lambda row: str(row.trials)),
         Field("time", lambda row: format_duration(row.duration_s)),
         Field("reason", lambda row: plain(row.reason) if row.reason else "", numeric=False, optional=True),
-        Field("note", lambda row: row.note or "", numeric=False, optional=True),
+        Field("note", outcome_note, numeric=False, optional=True),
     ]
     caption = "Time is that of all trials of a row together, start-up included."
     return make_table("outcomes", ("Outcomes", caption), rows, fields)
+
+
+def outcome_note(row: OutcomeRow) -> str:
+    """What a reader of the numbers must know; of a trial without, its cause and what that was found by."""
+    parts = [row.note, row.cause and f"cause: {row.cause.replace('_', ' ')}", *map(shorten, row.evidence)]
+    if row.peak_memory_bytes is not None:
+        parts.append(f"held at most {format_bytes(row.peak_memory_bytes)}")
+    return plain("; ".join(part for part in parts if part))
 
 
 def provenance_table(facts: Sequence[Fact]) -> Table:
@@ -71,9 +79,12 @@ def summary_lines(summary: Summary) -> list[tuple[str, str, str]]:
         of_all = "all" if summary.fell_back == summary.trials else f"{summary.fell_back} of {summary.trials}"
         text = f"{of_all} trials asked for native kernels and ran on their framework's own operations"
         lines.append(("kernels", text, "mixed"))
+    if summary.marked:
+        kinds = ", ".join(f"{kind.replace('_', ' ')} ({trials})" for kind, trials in summary.marked.items())
+        lines.append(("marked", f"trials with marks, see the notes: {kinds}", "mixed"))
     if summary.fake_devices:
         simulated = ", ".join(summary.fake_devices)
-        lines.append(("simulated", f"{simulated}: these numbers are no measurement", "mixed"))
+        lines.append(("simulated", f"{simulated}: no measurement, so trials on it have no numbers here", "mixed"))
     return lines
 
 

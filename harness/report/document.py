@@ -7,6 +7,7 @@ from harness.analysis.rows import Analysis
 from harness.report.accuracy import evaluation_table, stability_table, training_accuracy_table
 from harness.report.circumstances import outcome_table, provenance_table, summary_table
 from harness.report.frameworks import framework_table
+from harness.report.legacy import legacy_table
 from harness.report.performance import inference_table, training_table
 from harness.report.table import Table, with_common
 
@@ -30,8 +31,9 @@ class Section:
 
 
 def all_tables(analysis: Analysis) -> tuple[Table, ...]:
-    """Every table in the order of the report, those without rows included."""
+    """Every table in the order of the report, those without rows included; legacy statistics where asked for."""
     common = analysis.common_settings
+    legacy = () if analysis.legacy is None else (legacy_table(analysis.legacy),)
     return (
         summary_table(analysis.summary),
         with_common(training_table(analysis.training), common["train"]),
@@ -40,6 +42,7 @@ def all_tables(analysis: Analysis) -> tuple[Table, ...]:
         framework_table(analysis.frameworks),
         training_accuracy_table(analysis.training_accuracy),
         stability_table(analysis.stability),
+        *legacy,
         outcome_table(analysis.outcomes),
         provenance_table(analysis.provenance),
     )

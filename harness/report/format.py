@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from harness.analysis.rows import Latency, Point, Ratio, Spread
+from harness.analysis.parts import Latency, Ratio, Spread
+from harness.analysis.rows import Point
 from harness.schema.result import OutcomeKind
 from harness.statistics.percentiles import Percentile
 from harness.units import format_duration

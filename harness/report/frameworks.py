@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from harness.analysis.rows import FrameworkRow, QualityPair
+from harness.analysis.parts import QualityPair
+from harness.analysis.rows import FrameworkRow
 from harness.report import format as spell
 from harness.report.performance import framework_field
 from harness.report.table import Cell, Field, Table, make_table

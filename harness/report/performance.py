@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from harness.analysis.metrics import compiling_note
+from harness.analysis.observed import spell_marks
+from harness.analysis.parts import Compiling, Ratio
 from harness.analysis.performance import PERCENTILES
-from harness.analysis.rows import Compiling, EvaluationRow, InferenceRow, Point, Ratio, Spread, TrainingRow
+from harness.analysis.rows import EvaluationRow, InferenceRow, Point, TrainingRow
+from harness.analysis.series import LATENCIES, STEPS, series_note
+from harness.analysis.windows import window_note
 from harness.report import format as spell
+from harness.report.observed import observed_fields
 from harness.report.table import Cell, Field, Table, make_table, shorten
 from harness.report.text import plain
 
@@ -89,6 +94,7 @@ def training_table(rows: Sequence[TrainingRow]) -> Table:
         Field("data wait, % of time", lambda row: spell.percent(row.data_wait_share), measured=True),
         compile_field(),
         Field(f"peak memory per {noun}, MiB", lambda row: spell.mebibytes(row.peak_memory_bytes), measured=True),
+        *observed_fields(),
     ]
     caption = (
         f"Throughput is the images of all {noun}s over the longest {noun}'s timed window; median of the repeats, "
@@ -102,7 +108,7 @@ def throughput_field() -> Field[R]:
     """The column of throughput."""
     return Field(
         "throughput, images/s",
-        lambda row: throughput_cell(row.point, row.throughput_images_per_s, row.compiling),
+        throughput_cell,
         measured=True,
     )
 
@@ -137,10 +143,9 @@ def inference_table(rows: Sequence[InferenceRow]) -> Table:
         *speedup_fields(rows),
         compile_field(),
         Field("samples", lambda row: str(row.latency.samples) if row.latency else spell.NONE, measured=True),
-        Field(
-            "latency mean, ms", lambda row: spell.optional(row.latency.mean_ms if row.latency else None), measured=True
-        ),
+        Field("latency mean, ms", latency_mean_cell, measured=True),
         *[latency_field(p) for p in PERCENTILES],
+        *observed_fields(),
     ]
     caption = (
         "Latency is the time of one batch, device synchronised before and after. Percentiles are order statistics of "
@@ -154,12 +159,33 @@ def latency_field(p: float) -> Field[InferenceRow]:
     return Field(f"p{p:g}, ms", lambda row: spell.percentile(row.latency, p), measured=True)
 
 
-def throughput_cell(point: Point, value: Spread | None, compiling: Compiling | None) -> Cell:
-    """Throughput, with a note where some trials of the point have none, and where it contains compiling."""
-    missing = any(kind != "ok" for kind in point.outcomes) and point.ok
+def throughput_cell(row: TrainingRow | InferenceRow | EvaluationRow) -> Cell:
+    """Throughput; a note says what a reader must know of it, and marks of telemetry set it off."""
+    marks = spell_marks(row.observed.marks) if row.observed else None
+    notes = [
+        missing_note(row.point),
+        compiling_note(row.compiling),
+        marks,
+        *([] if isinstance(row, EvaluationRow) else [window_note(row.window), series_note(row.series, STEPS)]),
+        *row.imported,
+    ]
+    told = "; ".join(plain(note) for note in notes if note)
+    return Cell(spell.spread(row.throughput_images_per_s), note=told or None, tone="mixed" if marks else "")
+
+
+def missing_note(point: Point) -> str | None:
+    """Where only some trials of a point have numbers: how all ended, and why the first of the others has none."""
+    if not point.ok or point.ok == sum(point.outcomes.values()):
+        return None
+    simulated = f" ({point.simulated} on a simulated device)" if point.simulated else ""
     reason = f": {shorten(point.reason)}" if point.reason else ""
-    notes = [f"{spell.counts(point.outcomes)}{reason}" if missing else None, compiling_note(compiling)]
-    return Cell(spell.spread(value), note="; ".join(note for note in notes if note) or None)
+    return f"{spell.counts(point.outcomes)}{simulated}{reason}"
+
+
+def latency_mean_cell(row: InferenceRow) -> Cell:
+    """The mean latency, with a note where samples are not independent of each other."""
+    found = spell.optional(row.latency.mean_ms if row.latency else None)
+    return Cell(found, note=series_note(row.series, [LATENCIES]))
 
 
 def speedup_cell(value: Ratio) -> Cell:

@@ -13,6 +13,7 @@ from harness.analysis.tables import analyse
 from harness.errors import ReportError
 from harness.report.document import all_tables
 from harness.report.rendering import markdown_environment
+from harness.report.text import plain
 from harness.report.write import write_atomically
 from harness.schema.result import TrialResult
 
@@ -30,15 +31,15 @@ class Block:
     stop: int
 
 
-def readme_blocks(results: Sequence[TrialResult]) -> dict[str, str]:
-    """The markdown of every block by name: summary, training, inference, ….
+def readme_blocks(results: Sequence[TrialResult], *, legacy: bool = False) -> dict[str, str]:
+    """The markdown of every block by name: summary, training, inference, …; `legacy` where asked for.
 
     Raises:
         ReportError: a trial ran on a simulated device or was only rehearsed; such numbers are not to be published.
     """
-    analysis = analyse(results)
+    analysis = analyse(results, legacy=legacy)
     if analysis.summary.fake_devices:
-        named = ", ".join(analysis.summary.fake_devices)
+        named = plain(", ".join(analysis.summary.fake_devices))
         raise ReportError(f"trials on the simulated device {named}; only measurements of real devices are published")
     if analysis.summary.rehearsed:
         raise ReportError(f"{analysis.summary.rehearsed} of the trials are rehearsals; only measurements are published")
@@ -46,7 +47,7 @@ def readme_blocks(results: Sequence[TrialResult]) -> dict[str, str]:
     return {table.name: template.render(table=table) for table in all_tables(analysis)}
 
 
-def update_file(path: Path, results: Sequence[TrialResult]) -> None:
+def update_file(path: Path, results: Sequence[TrialResult], *, legacy: bool = False) -> None:
     """Rewrite the blocks of a README; nothing is written where nothing changes.
 
     Raises:
@@ -54,12 +55,12 @@ def update_file(path: Path, results: Sequence[TrialResult]) -> None:
     """
     before = read_exactly(path)
     with naming(path):
-        after = update_readme(before, readme_blocks(results))
+        after = update_readme(before, readme_blocks(results, legacy=legacy))
     if after != before:
         write_atomically(path.resolve(), after)
 
 
-def check_file(path: Path, results: Sequence[TrialResult]) -> list[str]:
+def check_file(path: Path, results: Sequence[TrialResult], *, legacy: bool = False) -> list[str]:
     """Names of the blocks of a README that have drifted from the store.
 
     Raises:
@@ -67,7 +68,7 @@ def check_file(path: Path, results: Sequence[TrialResult]) -> list[str]:
     """
     text = read_exactly(path)
     with naming(path):
-        return check_readme(text, readme_blocks(results))
+        return check_readme(text, readme_blocks(results, legacy=legacy))
 
 
 @contextmanager

@@ -5,21 +5,26 @@ from textwrap import wrap
 
 from harness.analysis.accuracy import spell_target
 from harness.analysis.circumstances import machine_facts, run_facts, summary
+from harness.analysis.details import machine_details, provenance_details
 from harness.analysis.metrics import (
     compiling,
     compiling_note,
-    data_wait_share,
+    imported,
     peak_memory,
     pooled,
     scoring_s,
     throughput,
 )
-from harness.analysis.performance import latency
-from harness.analysis.points import KERNELS, as_text, flatten
+from harness.analysis.performance import latency, throughputs
+from harness.analysis.points import KERNELS, as_text, flatten, group
 from harness.analysis.rows import FELL_BACK
+from harness.analysis.simulated import has_numbers, why_simulated
 from harness.report import format as spell
 from harness.report.circumstances import summary_lines
+from harness.report.show_telemetry import telemetry_lines
+from harness.report.show_window import time_lines, timer_lines, window_lines
 from harness.report.text import plain
+from harness.schema.causes import CAUSES
 from harness.schema.measurement import Accuracy, Measurement, Probe
 from harness.schema.result import Outcome, TrialResult
 from harness.schema.trial import Trial
@@ -40,15 +45,23 @@ def show_store(results: Sequence[TrialResult]) -> str:
 
 def store_row(result: TrialResult) -> tuple[str, str, str]:
     """Outcome, main number and id of one trial."""
-    rate = throughput(result) if result.outcome.kind == "ok" else None
+    rate = throughput(result) if has_numbers(result) else None
     return result.outcome.kind, f"{spell.significant(rate)} images/s" if rate else spell.NONE, plain(result.trial_id)
 
 
-def show_trial(result: TrialResult) -> str:
-    """One trial: outcome, numbers with intervals, raw series, settings, provenance, the end of its log."""
+def show_trial(result: TrialResult, others: Sequence[TrialResult] = ()) -> str:
+    """One trial: outcome, numbers with intervals, raw series, settings, provenance, the end of its log.
+
+    Args:
+        result: the trial.
+        others: of its store; what all repeats of its point come to is told from these.
+    """
     parts: list[tuple[str, Lines]] = [
         ("outcome", outcome_lines(result.outcome, result.duration_s)),
         ("numbers", number_lines(result)),
+        ("all repeats and seeds of this point", repeat_lines(result, others)),
+        ("telemetry", telemetry_lines(result)),
+        ("what timing takes", timer_lines(result)),
         ("raw series, warm-up apart", series_lines(result.measurements)),
         ("trial", trial_lines(result.trial)),
         ("what ran in its place", stand_in_lines(result)),
@@ -59,6 +72,8 @@ def show_trial(result: TrialResult) -> str:
         ("machine", machine_facts(result)),
         ("software", result.provenance.packages.items() if result.provenance else ()),
         ("environment", result.provenance.environment.items() if result.provenance else ()),
+        ("more of the run", provenance_details(result)),
+        ("more of the machine", machine_details(result)),
         ("data, SHA-256", result.provenance.data_fingerprints.items() if result.provenance else ()),
     ]
     blocks = [
@@ -91,16 +106,35 @@ def outcome_lines(outcome: Outcome, duration_s: float) -> Lines:
     yield "kind", outcome.kind
     if outcome.reason:
         yield "reason", outcome.reason
+    if outcome.cause:
+        yield "cause", f"{outcome.cause.replace('_', ' ')}: {CAUSES[outcome.kind][outcome.cause]}"
+    yield from (("found by", line) for line in outcome.evidence)
     if outcome.exit_code is not None:
         yield "exit code", str(outcome.exit_code)
     if outcome.signal:
         yield "signal", outcome.signal
+    if outcome.peak_memory_bytes is not None and outcome.kind != "ok":
+        yield "held at most", format_bytes(outcome.peak_memory_bytes)
     yield "took", format_duration(duration_s)
 
 
 def trial_lines(trial: Trial) -> Lines:
     """All that was asked for; what is unset is left out."""
     yield from ((name, as_text(value)) for name, value in flatten(trial.model_dump()))
+
+
+def repeat_lines(result: TrialResult, others: Sequence[TrialResult]) -> Lines:
+    """Throughput of the point over its processes, where there are several."""
+    each = next(
+        (g for g in group(others, result.trial.phase) if result.trial_id in {r.trial_id for r in g.results}), None
+    )
+    value = throughputs(each) if each else None
+    if value is None or len(value.values) < 2:
+        return
+    yield "throughput", f"{spell.spread(value)} images/s, median and range of {len(value.values)} processes"
+    if value.interval is not None:
+        low, high = map(spell.significant, value.interval)
+        yield "interval", f"{low} to {high} images/s: 95 % bootstrap interval of that median"
 
 
 def stand_in_lines(result: TrialResult) -> Lines:
@@ -122,20 +156,17 @@ def probe_lines(probe: Probe | None) -> Lines:
 
 def number_lines(result: TrialResult) -> Lines:
     """Derived numbers, units beside them; what a trial does not have is left out."""
-    rate, share, held, scored = throughput(result), data_wait_share(result), peak_memory(result), scoring_s(result)
+    rate, held, scored = throughput(result), peak_memory(result), scoring_s(result)
+    if simulated := why_simulated(result):
+        yield "not a measurement", f"{simulated}: these numbers stand in no table"
+    yield from (("not measured here", words) for words in imported([result]))
     if rate is not None:
         yield "throughput", f"{spell.significant(rate)} images/s"
     if FELL_BACK in (words := result.settings.get(KERNELS, "")):
         yield "not on native kernels", words
-    for window in result.windows:
-        text = f"{window.images} images, {window.steps} steps in {window.elapsed_s:.3f} s; "
-        yield (
-            f"window of rank {window.rank}",
-            text + f"{window.warmup_steps} warm-up steps before it in {window.warmup_s:.3f} s",
-        )
+    yield from window_lines(result)
     yield from latency_lines(pooled(result, "latency_ms"))
-    if share is not None:
-        yield "waiting for data", f"{spell.percent(share)} % of the window"
+    yield from time_lines(result)
     yield from compile_lines(result)
     if held is not None:
         yield "peak memory of a rank", format_bytes(held)

@@ -105,7 +105,8 @@ def cells(row: R, fields: Sequence[Field[R]]) -> list[Cell]:
     measured = [each for each in fields if each.measured]
     if not isinstance(point, Point) or point.ok or not measured:
         return [each.cell(row) for each in fields]
-    outcome = Cell(outcome_text(point), span=len(measured), tone=next(iter(point.outcomes)))
+    tone = "mixed" if point.simulated else next(iter(point.outcomes))
+    outcome = Cell(outcome_text(point), span=len(measured), tone=tone)
     kept = [each.cell(row) for each in fields if not each.measured]
     return [*kept, outcome, *[Cell(NONE, covered=True)] * (len(measured) - 1)]
 

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_results import make_accuracy, make_result, make_series
 
-from harness.analysis.metrics import ap, data_wait_share, peak_memory, pooled, scoring_s, spread, throughput
+from harness.analysis.metrics import (
+    ap,
+    data_wait_share,
+    peak_memory,
+    pooled,
+    scoring_s,
+    spread,
+    throughput,
+    with_interval,
+)
 
 
 def test_throughput_is_all_images_over_the_slowest_rank():
@@ -21,6 +30,14 @@ def test_throughput_is_never_above_the_sum_of_rates(rates):
     found = throughput(make_result(rates=rates))
     assert found <= sum(images / elapsed for images, elapsed in rates) * (1 + 1e-12)
     assert found >= min(images / elapsed for images, elapsed in rates) * (1 - 1e-12)
+
+
+def test_each_stretch_of_a_window_lasts_as_long_as_its_slowest_rank():
+    """Two ranks that are slow in turn, 4 s after 1 s and 1 s after 4 s, took 8 s together and not 5."""
+    result = make_result(rates=[(40, 5.0), (40, 5.0)])
+    spans = (((0, 10**9), (5 * 10**9, 9 * 10**9)), ((0, 4 * 10**9), (5 * 10**9, 6 * 10**9)))
+    windows = [window.model_copy(update={"spans_ns": told}) for window, told in zip(result.windows, spans, strict=True)]
+    assert throughput(result.model_copy(update={"windows": tuple(windows)})) == 10.0
 
 
 @pytest.mark.parametrize("windows", [(), None])
@@ -70,6 +87,22 @@ def test_spread_by_hand():
     assert (found.median, found.low, found.high, found.mean) == (2.0, 1.0, 6.0, 3.0)
     assert found.sd == pytest.approx(sqrt((4 + 1 + 9) / 2))
     assert found.values == (1.0, 6.0, 2.0)
+
+
+@given(st.lists(st.floats(0.1, 1e4), min_size=5, max_size=30))
+def test_an_interval_over_processes_holds_the_median(values):
+    """It lies within the range of the processes, around their median."""
+    found = with_interval(spread(values))
+    low, high = found.interval
+    assert found.low * (1 - 1e-9) <= low <= found.median * (1 + 1e-9)
+    assert found.median * (1 - 1e-9) <= high <= found.high * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("values", [[1.0] * 4, [1.0, 2.0, 3.0, 4.0, 0.0], []])
+def test_no_interval_over_few_processes(values):
+    """Nor of values that a ratio cannot be made of."""
+    found = with_interval(spread(values))
+    assert found is None or found.interval is None
 
 
 def test_spread_of_little():

@@ -9,6 +9,7 @@ from made_results import PROVENANCE, make_accuracy, make_machine, make_metrics, 
 from harness.analysis.frame import trial_frame
 from harness.analysis.performance import inference_rows, latency
 from harness.analysis.tables import analyse
+from harness.report.build import build
 from harness.schema.measurement import Accuracy
 from harness.schema.result import Outcome
 from harness.schema.trial import Target
@@ -176,3 +177,27 @@ def test_frame_has_a_row_per_trial():
     assert (first["throughput_images_per_s"], first["bbox_ap_fraction"], first["latency_p50_ms"]) == (3.0, 0.21, None)
     crashed = frame[frame["outcome"] == "crashed"].iloc[0]
     assert (crashed["throughput_images_per_s"], crashed["reason"]) == (None, "worker ended by SIGKILL after 12 s")
+
+
+@pytest.mark.parametrize(
+    ("times", "result"),
+    [([50.0, 60.0, 70.0, 80.0, None], 70.0), ([50.0, 60.0, 70.0, None, None], None), ([50.0, 60.0, 70.0, 80.0], None)],
+)
+def test_mlperfs_result_leaves_out_the_best_and_the_worst_run(times: list[float | None], result: float | None) -> None:
+    """Of five runs, one of which may miss the target."""
+    trials = [
+        make_result(
+            repeat=repeat,
+            target=Target(bbox_ap=0.3),
+            accuracy=(make_accuracy(0.3, after_steps=20),),
+            time_to_target_s=reached,
+        )
+        for repeat, reached in enumerate(times)
+    ]
+    (row,) = analyse(trials).training_accuracy
+    assert row.mlperf_result_s == result
+    markdown = build(trials, "md")
+    assert ("MLPerf result" in markdown, "1 min 10 s" in markdown.partition("MLPerf result")[2]) == (
+        result is not None,
+        result is not None,
+    )

@@ -7,14 +7,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_results import make_machine, make_result
+from made_telemetry import make_gpu, make_mark, make_telemetry
 from page_readers import READER, Skeleton
 
 from harness.analysis.tables import analyse
 from harness.report.build import build_csv, build_html, build_markdown
 from harness.report.rendering import markdown_environment
+from harness.report.show import show_trial
 from harness.report.table import Cell, Column, Note, Table
 from harness.report.text import FORMULA_STARTS, csv_cell, markdown, plain
-from harness.schema.result import Outcome
+from harness.schema.result import Imported, Outcome
+from harness.schema.telemetry import Energy, HostTelemetry
 
 NASTY = (
     "<script>alert(1)</script>",
@@ -59,9 +62,25 @@ def test_no_string_breaks_a_markdown_table(text, note):
     ]
 
 
+def telemetry_with(text):
+    """Telemetry that holds a text wherever a driver, a counter or a foreign process can put one."""
+    unknown = Energy(joules=None, source=text, note=f"n{text}")
+    told = make_gpu(name=f"G{text}", uuid=text, power_source=text, event_reasons=(text,))
+    lacking = make_gpu(1, name=text, energy=unknown, own_memory_bytes=None)
+    marks = (make_mark("foreign_process", f"process {text} held 3.0 GiB", text), make_mark(text=text, device=None))
+    host = HostTelemetry(energy=Energy(joules=9.0, source=text, note=text))
+    return make_telemetry(told, lacking, marks=marks, note=text, samples_file=text, driver=text, host=host)
+
+
 def results_with(text):
     """Results that hold a text wherever users and machines can put one."""
+    evidence = Outcome(kind="crashed", reason=text, cause="killed", signal=text, evidence=(f"e{text}", text))
+    source = Imported(format="dllogger", file=text, sha256="ab" * 32, timed_by="timestamps")
+    watched = {"device": "cuda", "rates": [(4, 1.0)] * 2, "imported": source, "telemetry": telemetry_with(text)}
+    variants = ({}, {"repeat": 1, "telemetry": None}, {"batch_size_per_gpu": 2, "outcome": evidence})
+    seen = [make_result(**watched | {"phase": phase} | each) for phase in ("train", "infer") for each in variants]
     return [
+        *seen,
         make_result(
             backend=text or "x",
             matrix_name=text,
@@ -127,8 +146,16 @@ def test_csv_numbers_stay_numbers(number):
 def test_csv_has_one_row_per_trial(text):
     """Whatever strings hold, each trial is one row with every column."""
     rows = list(csv.reader(io.StringIO(build_csv(results_with(text)))))
-    assert len(rows) == 3
+    assert len(rows) == 1 + len(results_with(text))
     assert {len(row) for row in rows} == {len(rows[0])}
+
+
+@settings(max_examples=25, deadline=None)
+@given(TEXTS)
+def test_no_string_of_telemetry_reaches_a_terminal_raw(text):
+    """Marks, names of processes and devices, counters and evidence: every line is printable."""
+    for result in results_with(text):
+        assert all(line.isprintable() for line in show_trial(result).split("\n"))
 
 
 def test_names_stay_readable():
