@@ -7,9 +7,10 @@ STAMP := $(VENV)/.installed-$(shell cat pyproject.toml tests/demo_backend/pyproj
 HOROVOD := $(VENV)/.horovod-$(shell cat pyproject.toml tools/build_horovod.sh | sha256sum | cut -c1-16)
 KERNELS := $(VENV)/.kernels-$(shell cat pyproject.toml kernels/*/* harness/kernels/*.py backends/*/kernels/native/* 2>/dev/null | sha256sum | cut -c1-16)
 PYTEST := $(BIN)/python -m pytest
+PUBLISHED := $(patsubst %,reports/published/%.yaml,tf_maskrcnn pt_maskrcnn tf2_efficientdet)
 
-.PHONY: help install horovod kernels check-kernels demo test test-host test-kernels test-torch test-tf test-end-to-end \
-	check format readme accuracy bench gpu-check clean
+.PHONY: help install horovod kernels check-kernels demo test test-host test-kernels test-torch test-tf test-end-to-end kills \
+	check format readme generated audit accuracy bench gpu-check clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -52,7 +53,8 @@ test: $(KERNELS) check test-host test-kernels test-torch test-tf test-end-to-end
 
 test-host: $(KERNELS)  ## Test the host: seconds, no framework.
 	@echo "testing the host"
-	@$(PYTEST) tests --ignore tests/kernels --ignore tests/torch_impl --ignore tests/tf_impl --ignore tests/end_to_end --ignore tests/gpu
+	@$(PYTEST) tests -n 2 --dist loadfile --ignore tests/kernels --ignore tests/torch_impl --ignore tests/tf_impl \
+		--ignore tests/end_to_end --ignore tests/gpu
 
 test-kernels: $(KERNELS)  ## Test the native kernels without a framework, CUDA ones on an emulated device.
 	@echo "testing the kernels"
@@ -70,13 +72,17 @@ test-end-to-end: $(KERNELS)  ## Run small matrices through the command line, kil
 	@echo "testing end to end"
 	@$(PYTEST) tests/end_to_end
 
-check: $(STAMP)  ## Check format, lint, types, import rules and the README's generated tables.
+kills: $(KERNELS)  ## Kill -9 a matrix of 100 trials 200 times at random moments and look for what is lost (minutes).
+	@HARNESS_KILLS=200 $(PYTEST) tests/end_to_end/test_kills.py -rP
+
+check: $(STAMP)  ## Check format, lint, types, import rules, and the README's generated tables: as stored, and consistent.
 	@echo "checking format, lint, types, import rules, generated tables"
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
 	@$(BIN)/harness report reports/demo --check README.md
+	@found=$$($(BIN)/harness audit README.md) || { echo "$$found"; exit 1; }
 
 format: $(STAMP)  ## Format the code.
 	@$(BIN)/ruff format --quiet .
@@ -84,6 +90,13 @@ format: $(STAMP)  ## Format the code.
 
 readme: $(STAMP)  ## Rewrite the README's generated tables from reports/demo.
 	@$(BIN)/harness report reports/demo --update README.md
+
+# Findings are what this page is made of: the audit's exit code 1 is no failure.
+generated: $(STAMP)  ## Rewrite what documents hold of the code: schemas, keys of a matrix, rules of comparing.
+	@$(BIN)/python tools/generated.py
+
+audit: $(STAMP)  ## Rewrite reports/audit/findings.md from the published figures.
+	@$(BIN)/harness audit $(PUBLISHED) --format md --output reports/audit/findings.md || test $$? -eq 1
 
 accuracy: $(KERNELS)  ## Train a small Mask R-CNN and an EfficientDet-Lite0 to a bar on generated data (minutes).
 	@$(BIN)/python bench/accuracy.py

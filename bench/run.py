@@ -4,7 +4,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("host", "plan_100k", "data", "tf_data", "kernels", "torch_maskrcnn", "tf_models")
+SCRIPTS = (
+    "host",
+    "telemetry",
+    "simulations",
+    "compare",
+    "plan_100k",
+    "data",
+    "tf_data",
+    "kernels",
+    "torch_maskrcnn",
+    "tf_models",
+)
 
 
 def main() -> None:

@@ -68,7 +68,10 @@ def needed(state: State, here: Machine) -> bool:
 
 def describe_machine(here: Machine) -> Iterator[tuple[str, str]]:
     """The machine in lines."""
-    yield "machine", f"{here.cpu_model or 'unknown CPU'}, {here.cpu_cores} cores, {format_bytes(here.memory_bytes)}"
+    yield (
+        "machine",
+        f"{here.cpu_model or 'unknown CPU'}, {here.cpu_cores} cores, {format_bytes(here.memory_bytes or 0)}",
+    )
     yield "system", f"{here.os}, kernel {here.kernel}, Python {here.python}"
     yield "free disk here", format_bytes(shutil.disk_usage(".").free)
     if not here.gpus:

@@ -6,6 +6,7 @@ Unit = Literal["ms", "s", "images", "images/s", "bytes", "mW", "fraction", "coun
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+MS_PER_S = 1_000
 
 
 def ns_to_ms(duration_ns: int) -> float:

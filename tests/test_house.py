@@ -14,7 +14,7 @@ from harness import hookspecs
 ROOT = Path(__file__).parent.parent
 HOOKS = [name for name in vars(hookspecs) if name.startswith("harness_")]
 LOCKED_API = [
-    *("BackendInfo", "Batch", "Context", "Detections", "DeviceOutOfMemoryError", "InferenceWork"),
+    *("BackendInfo", "Batch", "Context", "Detections", "DeviceClock", "DeviceOutOfMemoryError", "InferenceWork"),
     *("Option", "TrainWork", "Trial", "UnsupportedTrialError", "hookimpl"),
 ]
 
