@@ -63,7 +63,7 @@ def test_stray_bytes_between_segments_are_harmless():
     np.testing.assert_array_equal(decode(data), decode(FILES["420"]))
 
 
-@pytest.mark.parametrize("name", FILES.keys() - {"tiny"})
+@pytest.mark.parametrize("name", sorted(FILES.keys() - {"tiny"}))
 def test_truncated_files_are_refused(name):
     """Half a file is refused, whatever its form."""
     with pytest.raises(DataError, match=r"broken|not an image"):
