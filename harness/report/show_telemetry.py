@@ -81,6 +81,7 @@ def host_lines(host: HostTelemetry) -> Lines:
         ("CPU time of the trial", host.own_cpu_s),
         ("CPU time of runner and sampler", host.runner_cpu_s),
         ("CPU time of all else", host.foreign_cpu_s),
+        ("stolen CPU time", host.stolen_cpu_s),
     ):
         yield from known(name, spent_s, lambda value: f"{spell.significant(value)} s")
     yield from quantity("memory in use", host.memory_used_bytes, spelled=format_bytes)

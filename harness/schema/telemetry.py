@@ -7,7 +7,15 @@ from pydantic import Field
 from harness.schema.record import Record
 
 MarkKind = Literal[
-    "throttled", "foreign_process", "ecc", "clock_change", "power_limit_change", "device_lost", "counter", "gap"
+    "throttled",
+    "foreign_process",
+    "stolen_time",
+    "ecc",
+    "clock_change",
+    "power_limit_change",
+    "device_lost",
+    "counter",
+    "gap",
 ]
 
 
@@ -84,6 +92,8 @@ class HostTelemetry(Record):
     """CPU time of all processes per second."""
     own_cpu_s: float | None = None
     """Of the trial's processes."""
+    stolen_cpu_s: float | None = None
+    """That a hypervisor gave to other machines while something was ready to run here."""
     foreign_cpu_s: float | None = None
     """Of everything but the trial, the harness and the kernel's idling."""
     runner_cpu_s: float | None = None

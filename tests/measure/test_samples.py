@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.measure.telemetry import marks
-from harness.measure.telemetry.host import open_packages
+from harness.measure.telemetry.host import TICKS_PER_S, Again, Host, open_packages
 from harness.measure.telemetry.loading import load
 from harness.measure.telemetry.recording import GPU_COLUMNS, HOST_COLUMNS, Recorder, lines_of
 from harness.measure.telemetry.spans import extent, growth, length, longest_gap, union
@@ -65,7 +65,7 @@ def record(path: Path, samples: int) -> None:
         interval_ns=100, notes=[], driver=None, cpus=2, no_energy="none", wraps_uj=[], gpus=[{"uuid": "u", "name": "n"}]
     )
     for at in range(samples):
-        recorder.put(t=at * 100, g=[[at, *[None] * (len(GPU_COLUMNS) - 1)]], h=[at, 0, 0, 5, 5, None, None])
+        recorder.put(t=at * 100, g=[[at, *[None] * (len(GPU_COLUMNS) - 1)]], h=[at, at / 2, 0, 0, 5, 5, None, None])
     recorder.put(gpus=[{"uuid": "u", "sources": {"energy": "counter", "power": None}}])
     recorder.close()
 
@@ -109,6 +109,26 @@ def test_samples_that_end_early_are_noted(tmp_path: Path) -> None:
     assert telemetry.host.memory_used_bytes == Extent(mean=5, low=5, high=5, samples=6)
 
 
+def test_stolen_time_is_no_work(tmp_path: Path) -> None:
+    """Waiting for a device and guests' time neither: the latter is in the user's already."""
+    path = tmp_path / "stat"
+    path.write_text("cpu  100 20 30 5000 700 4 6 800 90 10\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
+    host = Host(tmp_path)
+    host.stat.close()
+    host.stat = Again(path)
+    worked, stolen = host.cpu_s()
+    assert (worked * TICKS_PER_S, stolen * TICKS_PER_S) == (pytest.approx(160), pytest.approx(800))
+
+
+def test_stolen_time_inside_a_window_marks_it(tmp_path: Path) -> None:
+    """Five seconds' growth in a nominal window of a microsecond: more than any limit."""
+    path = tmp_path / "samples"
+    record(path, 20)
+    telemetry = summarise(path, [(500, 1500)], None)
+    assert telemetry.host.stolen_cpu_s == 5
+    assert "stolen_time" in [mark.kind for mark in telemetry.marks]
+
+
 def zone(folder: Path, place: str, **files: str) -> None:
     """A folder as the kernel's power capping has it."""
     (folder / place).mkdir()
@@ -130,10 +150,14 @@ def test_processor_packages_count_energy(tmp_path: Path) -> None:
 
 
 def test_marks_have_their_limits() -> None:
-    """A tenth of the processors, three intervals, reasons that hold clocks down."""
+    """A tenth of the processors, a fiftieth of them, three intervals, reasons that hold clocks down."""
     assert marks.foreign_cpu(7.9, 10, 8) is None
     assert str(marks.foreign_cpu(8.1, 10, 8)).count("other processes took 0.8 of 8 processors") == 1
     assert (marks.foreign_cpu(None, 10, 8), marks.foreign_cpu(1, 0, 8)) == (None, None)
+    assert marks.stolen_cpu(1.59, 10, 8) is None
+    stolen = "the hypervisor gave 0.16 of 8 processors to other machines while work was waiting here"
+    assert str(marks.stolen_cpu(1.61, 10, 8)).count(stolen) == 1
+    assert (marks.stolen_cpu(None, 10, 8), marks.stolen_cpu(1, 0, 8)) == (None, None)
     assert marks.gap(300, 100) is None
     assert str(marks.gap(301_000_000, 100_000_000)).count("no sample for 0.3 s inside a window") == 1
     assert marks.throttled("u", [0, 1, 2, 0x100, 0x103]) is None
@@ -145,4 +169,4 @@ def test_marks_have_their_limits() -> None:
 
 def test_rows_have_their_columns() -> None:
     """What the sampler writes and what the reader expects."""
-    assert (len(GPU_COLUMNS), len(HOST_COLUMNS)) == (13, 7)
+    assert (len(GPU_COLUMNS), len(HOST_COLUMNS)) == (13, 8)

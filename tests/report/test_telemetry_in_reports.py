@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from harness.report.readme import readme_blocks
 from harness.report.show import show_trial
 from harness.schema.measurement import Measurement
 from harness.schema.result import Imported, Outcome
-from harness.schema.telemetry import Energy, HostTelemetry
+from harness.schema.telemetry import Energy, HostTelemetry, MarkKind
 
 SEEN = ["images per joule", "mean power of GPUs, W", "peak device memory, MiB", "host energy, J"]
 
@@ -76,10 +77,7 @@ def test_memory_of_all_processes_says_so():
     assert "(1) peak device memory: of all processes on the device" in block
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["throttled", "foreign_process", "ecc", "clock_change", "power_limit_change", "device_lost", "counter", "gap"],
-)
+@pytest.mark.parametrize("kind", get_args(MarkKind))
 @pytest.mark.parametrize("phase", ["train", "infer", "eval"])
 def test_every_mark_marks_its_row(kind, phase):
     """The throughput carries a note that names it, and is set off in HTML; the outcome says it again."""

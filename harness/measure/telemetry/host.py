@@ -40,11 +40,15 @@ class Host:
         self.cpus = os.cpu_count() or 1
         self.packages, self.no_energy = open_packages(rapl)
 
-    def busy_s(self) -> float:
-        """CPU seconds that all processes and the kernel have worked since the machine began."""
+    def cpu_s(self) -> tuple[float, float]:
+        """CPU seconds since the machine began: worked by its processes and kernel, and stolen by a hypervisor.
+
+        Stolen is the time in which something was ready to run here and the processor was given to another machine.
+        """
         line = self.stat.read(512).split(b"\n", 1)[0]
-        ticks = [int(word) for word in line.split()[1 : STEAL + 1]]
-        return (sum(ticks) - ticks[IDLE] - ticks[WAITING]) / TICKS_PER_S
+        ticks = [int(word) for word in line.split()[1 : STEAL + 2]]
+        worked = sum(ticks) - ticks[IDLE] - ticks[WAITING] - ticks[STEAL]
+        return worked / TICKS_PER_S, ticks[STEAL] / TICKS_PER_S
 
     def memory_used_bytes(self) -> int | None:
         """Memory that cannot be had without swapping; None where the kernel does not say."""

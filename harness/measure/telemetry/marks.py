@@ -24,6 +24,8 @@ BESIDE_NS = 1_000_000_000
 """Processes are looked at so often: the look nearest to a window may be so far outside."""
 FOREIGN_SHARE = 0.1
 """Of the machine's processors."""
+STOLEN_SHARE = 0.02
+"""Of them too: what a hypervisor takes comes out of the trial's own steps."""
 LONGEST_GAP = 3
 """Of intervals."""
 CLOCKS = {
@@ -86,6 +88,14 @@ def foreign_cpu(foreign_s: float | None, window_s: float, cpus: int) -> Mark | N
     if foreign_s is None or not window_s or foreign_s / window_s < FOREIGN_SHARE * cpus:
         return None
     return Mark(kind="foreign_process", text=f"other processes took {foreign_s / window_s:.1f} of {cpus} processors")
+
+
+def stolen_cpu(stolen_s: float | None, window_s: float, cpus: int) -> Mark | None:
+    """The machine is a virtual one, and others on the same hardware were given its processors."""
+    if stolen_s is None or not window_s or stolen_s / window_s < STOLEN_SHARE * cpus:
+        return None
+    taken = f"{stolen_s / window_s:.2g} of {cpus} processors"
+    return Mark(kind="stolen_time", text=f"the hypervisor gave {taken} to other machines while work was waiting here")
 
 
 def changes(gpu: GpuSeries) -> list[Mark]:

@@ -18,7 +18,10 @@ GPU_COLUMNS = (
     *("utilization_percent", "memory_used_bytes", "pcie_sent_bytes", "pcie_received_bytes"),
     *("nvlink_sent_bytes", "nvlink_received_bytes"),
 )
-HOST_COLUMNS = ("busy_s", "own_s", "harness_s", "memory_used_bytes", "own_memory_bytes", "clock_mhz", "energy_uj")
+HOST_COLUMNS = (
+    *("busy_s", "stolen_s", "own_s", "harness_s"),
+    *("memory_used_bytes", "own_memory_bytes", "clock_mhz", "energy_uj"),
+)
 KEPT_LINES = 30
 """Lines that wait to be compressed together."""
 GZIP = 16 + zlib.MAX_WBITS

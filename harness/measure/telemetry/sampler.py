@@ -140,7 +140,7 @@ class Watch:
         own_s, own_bytes = self.family.use()
         harness_s = self.family.harness_s() + time.process_time()
         clock_mhz = self.host.clock_mhz() if look else None
-        seen = (self.host.busy_s(), own_s, harness_s, self.host.memory_used_bytes(), own_bytes)
+        seen = (*self.host.cpu_s(), own_s, harness_s, self.host.memory_used_bytes(), own_bytes)
         return [*seen, clock_mhz, self.host.energy_uj()]
 
     def tell_apart(self, device: Gpu) -> Message | None:

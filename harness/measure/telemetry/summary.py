@@ -35,6 +35,7 @@ def summarise(path: Path, windows: Sequence[Span], sampler_cpu_s: float | None, 
     everywhere = [
         marks.gap(longest_ns, interval_ns),
         marks.foreign_cpu(host.foreign_cpu_s, window_s, loaded.header["cpus"]),
+        marks.stolen_cpu(host.stolen_cpu_s, window_s, loaded.header["cpus"]),
     ]
     return Telemetry(
         interval_s=interval_ns / NS_PER_S,
@@ -71,6 +72,7 @@ def host_of(loaded: Loaded, spans: Sequence[Span]) -> HostTelemetry:
     memory = [value for value, time in zip(rows["own_memory_bytes"], times, strict=True) if value is not None]
     return HostTelemetry(
         busy_cores=extent(times, rates(times, rows["busy_s"]), spans),
+        stolen_cpu_s=growth(times, rows["stolen_s"], spans),
         own_cpu_s=own,
         # Each of the three is counted in whole ticks, so what is left of them may come out a little below nothing.
         foreign_cpu_s=max(0.0, (busy or 0) - (own or 0) - (harness or 0)) if known else None,
