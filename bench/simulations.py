@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from loadgen import PRINTED, runs
+from many_points import TERMS, identical, slower, with_tails, worse
 from noise import LATENCIES, NORMAL, PROCESSES, SERIES, autocorrelated
 
+from harness.analysis.compare_many import settled
 from harness.statistics.comparing import MIN_PROCESSES, Comparison, _resampled_ranks, compare_processes
 from harness.statistics.early_stopping import early_stopping
 from harness.statistics.percentiles import interval_ranks, order_rank
@@ -27,6 +29,8 @@ PAIRS = 1000
 SIMULATIONS = 2000
 RUNS = 1000
 COUNTS = (MIN_PROCESSES, 10, 20)
+STORES = {30: 1000, 100: 200}
+"""How many are simulated of so many points."""
 STRETCHES = (5, 10, 20, 100)
 STRETCH_TIMES: dict[str, Callable[[np.random.Generator, tuple[int, int]], NDArray[np.float64]]] = {
     "normal 5 %": lambda draws, shape: draws.normal(1, 0.05, shape),
@@ -74,6 +78,40 @@ def comparisons() -> None:
             alone.append(sum(map(outside, same)) / PAIRS)
             power.append(share(other, "higher"))
         row(name, *(" / ".join(f"{100 * one:.1f}" for one in each) for each in (alarms, alone, power)))
+
+
+def gates() -> None:
+    """How often a store of many points is called worse: points alone, all together; and +10 % at one of its points.
+
+    Of identical points the two numbers are independent, when most can go wrong; of the slower one the second says what
+    the first says, when least is found.
+    """
+    for points, stores in STORES.items():
+        head(
+            f"{stores} stores of {points} points, % called worse, at {', '.join(map(str, COUNTS))} processes a side",
+            *("noise", "identical, points alone", "identical, together", "+10 % at one point"),
+        )
+        for name, draw in PROCESSES.items():
+            cells = []
+            for count in COUNTS:
+                draws = np.random.default_rng([points, count])
+                wrong = np.mean([worse(identical(draw, draws, points, count)) for _ in range(stores)], axis=0)
+                others = [identical(draw, draws, points - 1, count) for _ in range(10)]
+                found = [
+                    settled([slower(draw, draws, count, 1.1), *others[each % 10]], TERMS) for each in range(stores)
+                ]
+                cells.append((*wrong, np.mean([rows[0].verdict == "worse" for rows in found])))
+            row(name, *(" / ".join(f"{100 * one:.1f}" for one in each) for each in zip(*cells, strict=True)))
+
+
+def tails() -> None:
+    """The same of identical code with four numbers a point, which agree less and less."""
+    head("400 stores of 10 points, 20 processes a side, % called worse", "own noise", "each point", "alone", "together")
+    for own in (0.05, 0.3, 1.0):
+        draws = np.random.default_rng(4)
+        stores = [with_tails(draws, 10, 20, own) for _ in range(400)]
+        single = float(np.mean([each.verdict == "worse" for rows in stores for each in rows]))
+        row(f"{own:.0%}", single, *(float(each) for each in np.mean([worse(rows) for rows in stores], axis=0)))
 
 
 def ends_of(base: NDArray[np.float64], other: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
@@ -200,7 +238,7 @@ def loadgen() -> None:
 
 def main() -> None:
     """Print every table."""
-    for table in (comparisons, methods, orders, intervals, flags, rates, loadgen):
+    for table in (comparisons, gates, tails, methods, orders, intervals, flags, rates, loadgen):
         table()
 
 

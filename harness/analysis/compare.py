@@ -7,10 +7,12 @@ The unit of replication is the process: each trial gives one number, and verdict
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import get_args
 
 from harness.analysis.comparable import RULES, declared, declares, rule_of
 from harness.analysis.comparable_facts import Facts, facts
+from harness.analysis.compare_many import is_tested, settled
 from harness.analysis.compare_pairs import Side, only_here, pair
 from harness.analysis.compare_rows import Comparisons, PairRow, StoreComparison, Verdict
 from harness.analysis.compare_speed import Terms
@@ -18,6 +20,7 @@ from harness.analysis.points import group, varying
 from harness.errors import ReportError
 from harness.schema.result import TrialResult
 from harness.schema.trial import Phase
+from harness.statistics.comparing import MAX_CHANCE
 
 Named = tuple[str, Sequence[TrialResult]]
 Key = tuple[tuple[str, str | None], ...]
@@ -47,13 +50,19 @@ def compare_stores(stores: Sequence[Named], terms: Terms | None = None) -> Compa
     fields = {field for each in known for _, found in each.results for field in found}
     refuse_unknown(terms.across, fields)
     on_purpose = declared(terms.across, fields)
-    found = tuple(compare_two(known[0], other, terms, on_purpose) for other in known[1:])
+    rows = [compare_two(known[0], other, terms, on_purpose) for other in known[1:]]
+    judged = iter(settled([row for of_one in rows for row in of_one], terms))
+    found = tuple(
+        summed_up(other.name, tuple(islice(judged, len(of_one)))) for other, of_one in zip(known[1:], rows, strict=True)
+    )
     return Comparisons(
         base=known[0].name,
         tolerance=terms.tolerance,
         ap_tolerance=terms.ap_tolerance,
         confidence=terms.confidence,
         across=terms.across,
+        tested=sum(is_tested(row) for each in found for row in each.pairs),
+        false_alarms=MAX_CHANCE,
         verdict=most_serious(each.verdict for each in found),
         stores=found,
     )
@@ -73,7 +82,7 @@ def refuse_unknown(across: Iterable[str], fields: Iterable[str]) -> None:
             )
 
 
-def compare_two(base: Known, other: Known, terms: Terms, on_purpose: frozenset[str]) -> StoreComparison:
+def compare_two(base: Known, other: Known, terms: Terms, on_purpose: frozenset[str]) -> list[PairRow]:
     """Point by point, in the order of the base; points that it lacks come last."""
     ours, theirs = sides(base, on_purpose), sides(other, on_purpose)
     rows = [
@@ -83,11 +92,13 @@ def compare_two(base: Known, other: Known, terms: Terms, on_purpose: frozenset[s
         for key, side in ours.items()
     ]
     rows += [only_here(side, ours.values(), on_purpose, base=False) for key, side in theirs.items() if key not in ours]
+    return rows
+
+
+def summed_up(name: str, rows: tuple[PairRow, ...]) -> StoreComparison:
+    """A store with its points and what they amount to."""
     return StoreComparison(
-        other=other.name,
-        verdict=verdict_of(rows),
-        counts=dict(Counter(row.verdict for row in rows)),
-        pairs=tuple(rows),
+        other=name, verdict=verdict_of(rows), counts=dict(Counter(row.verdict for row in rows)), pairs=rows
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from harness.analysis.comparable import rule_of
 from harness.analysis.comparable_facts import UNSET, Facts, differences, in_words
+from harness.analysis.compare_convergence import convergence_note
 from harness.analysis.compare_quality import quality_rows
 from harness.analysis.compare_rows import Difference, PairRow, PairVerdict, QualityRow, SpeedRow
 from harness.analysis.compare_speed import Terms, speed_rows
@@ -79,15 +80,7 @@ def pair(base: Side, other: Side, terms: Terms, on_purpose: Collection[str]) -> 
     numbers = bool(base.ok and other.ok) and not blocked
     speed = speed_rows(base.ok, other.ok, terms) if numbers else ()
     quality = quality_rows(base.ok, other.ok, terms) if numbers else ()
-    verdict, reason = pair_verdict(speed, quality)
-    if blocked:
-        verdict, reason = "not comparable", refusal or why_blocked(found)
-    elif not numbers:
-        verdict, reason = outcome_verdict(base.outcomes, other.outcomes)
-    elif verdict != "worse" and (uneven := why_uneven(base, other)):
-        verdict, reason = "inconclusive", uneven
-    plain = plain_row(base, (base.outcomes, other.outcomes), verdict, reason)
-    return plain.model_copy(
+    row = plain_row(base.point, (base.outcomes, other.outcomes), "inconclusive", None).model_copy(
         update={
             "speed": speed,
             "quality": quality,
@@ -95,16 +88,32 @@ def pair(base: Side, other: Side, terms: Terms, on_purpose: Collection[str]) -> 
             "notes": notes(base, other) if numbers else (),
         }
     )
+    if numbers:
+        return judged_again(row)
+    verdict, reason = outcome_verdict(base.outcomes, other.outcomes)
+    if blocked:
+        verdict, reason = "not comparable", refusal or why_blocked(found)
+    return row.model_copy(update={"verdict": verdict, "reason": reason})
 
 
-def plain_row(shown: Side, outcomes: tuple[Outcomes, Outcomes], verdict: PairVerdict, reason: str | None) -> PairRow:
+def judged_again(row: PairRow) -> PairRow:
+    """A point with the verdict that its numbers have."""
+    verdict, reason = pair_verdict(row.speed, row.quality)
+    if verdict != "worse" and (uneven := why_uneven(row.base_outcomes, row.other_outcomes)):
+        verdict, reason = "inconclusive", uneven
+    return row.model_copy(update={"verdict": verdict, "reason": reason})
+
+
+def plain_row(shown: Point, outcomes: tuple[Outcomes, Outcomes], verdict: PairVerdict, reason: str | None) -> PairRow:
     """A row without numbers."""
     return PairRow(
-        point=shown.point,
+        point=shown,
         base_outcomes=outcomes[0],
         other_outcomes=outcomes[1],
         verdict=verdict,
         reason=reason,
+        worse_chance=None,
+        better_chance=None,
         speed=(),
         quality=(),
         differences=(),
@@ -115,13 +124,13 @@ def plain_row(shown: Side, outcomes: tuple[Outcomes, Outcomes], verdict: PairVer
 def only_here(side: Side, others: Iterable[Side], on_purpose: Collection[str], *, base: bool) -> PairRow:
     """A point that one store lacks: in what the nearest of its points differs, of the same backend and phase."""
     if not base:
-        return plain_row(side, ({}, side.outcomes), "new", "the base has no such point")
+        return plain_row(side.point, ({}, side.outcomes), "new", "the base has no such point")
     near = min((settings_apart(side, each, on_purpose) for each in others if each.like(side)), key=len, default=())
     told = near if 0 < len(near) <= NEAREST else ()
     text = "the other has no such point"
     if told:
         text += f"; its nearest differs in {in_words(told)}"
-    return plain_row(side, (side.outcomes, {}), "not comparable", text).model_copy(update={"differences": told})
+    return plain_row(side.point, (side.outcomes, {}), "not comparable", text).model_copy(update={"differences": told})
 
 
 def settings_apart(base: Side, other: Side, on_purpose: Collection[str]) -> tuple[Difference, ...]:
@@ -172,22 +181,23 @@ def outcome_verdict(base: Outcomes, other: Outcomes) -> tuple[PairVerdict, str |
     return ("same" if kinds[0] == kinds[1] else "not comparable"), f"{reason}: no numbers on either side"
 
 
-def why_uneven(base: Side, other: Side) -> str | None:
+def why_uneven(base: Outcomes, other: Outcomes) -> str | None:
     """What keeps a point from being as good as it was: processes of the other that went wrong, where few did before."""
-    failed = [len(side.results) - len(side.ok) for side in (base, other)]
-    shares = [count / len(side.results) for count, side in zip(failed, (base, other), strict=True)]
-    if shares[1] <= shares[0]:
+    counts = [sum(side.values()) for side in (base, other)]
+    failed = [count - side.get("ok", 0) for count, side in zip(counts, (base, other), strict=True)]
+    if failed[1] * counts[0] <= failed[0] * counts[1]:
         return None
     return (
-        f"{failed[1]} of {len(other.results)} processes of the other have no numbers, "
-        f"against {failed[0]} of {len(base.results)} of the base"
+        f"{failed[1]} of {counts[1]} processes of the other have no numbers, "
+        f"against {failed[0]} of {counts[0]} of the base"
     )
 
 
 def notes(base: Side, other: Side) -> tuple[str, ...]:
     """What a reader of the numbers must know."""
     told = (f"{which}: {note}" for which, side in (("base", base), ("other", other)) for note in side_notes(side))
-    return (*order_notes(base.ok, other.ok), *told)
+    converging = convergence_note(base.ok, other.ok)
+    return (*order_notes(base.ok, other.ok), *([converging] if converging else []), *told)
 
 
 def side_notes(side: Side) -> Iterable[str]:

@@ -42,11 +42,14 @@ class SpeedRow(Row):
     high: float | None
     effect: float | None
     """Cliff's delta: 1 where every process of other is above every one of base, -1 where below."""
+    chance: float | None
+    """In what share of comparisons of identical processes ranks are at least as far apart, either way (Mann-Whitney);
+    None where nothing was tested."""
     verdict: SpeedVerdict
     decides: bool
     """Whether an inconclusive verdict counts for the whole; of the tails p90 and p99 and of energy it does not."""
     reason: str | None
-    """Why there is no verdict."""
+    """Why there is no verdict; of a point among many also that it had one if it were alone."""
     needed: int | None
     """About so many processes a side would tell; None where that is not the reason, or beyond 1,000."""
 
@@ -62,6 +65,9 @@ class QualityRow(Row):
     low: float | None
     """Of the difference's interval over processes, by Welch."""
     high: float | None
+    chance: float | None
+    """In what share of comparisons of equal ones means are at least as far apart, either way (Welch); None where
+    nothing was tested, as where there is no chance in the numbers."""
     verdict: QualityVerdict
     decides: bool
     reason: str | None
@@ -79,6 +85,10 @@ class PairRow(Row):
     """The most serious of its rows: worse, not comparable, inconclusive, better, same. `new`: the base lacks it."""
     reason: str | None
     """Of a verdict that no row below gives."""
+    worse_chance: float | None
+    """That of its rows that are worse if they were alone, together (Simes), of this direction: 1 where none is. None
+    where none was tested."""
+    better_chance: float | None
     speed: tuple[SpeedRow, ...]
     quality: tuple[QualityRow, ...]
     differences: tuple[Difference, ...]
@@ -98,10 +108,10 @@ class StoreComparison(Row):
 class Comparisons(Row):
     """Stores against the first of them.
 
-    History of schema_version: 1, first.
+    History of schema_version: 1, first. 2, chances, and points held to one share of false alarms together.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     base: str
     tolerance: float
     """A ratio within 1 ± this is no difference."""
@@ -111,6 +121,11 @@ class Comparisons(Row):
     """Of the intervals."""
     across: tuple[str, ...]
     """Differences that were declared: they are what is compared."""
+    tested: int
+    """Points with a chance, of all stores; where they are more than one, what is worse and what is better are each
+    held to false_alarms over all of them (Benjamini and Hochberg)."""
+    false_alarms: float
+    """In at most this share of comparisons of identical stores the verdict is worse."""
     verdict: Verdict
     """The most serious of the stores'."""
     stores: tuple[StoreComparison, ...] = Field(min_length=1)

@@ -3,13 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from harness.analysis.compare_rows import Metric, SpeedRow, SpeedVerdict
 from harness.analysis.metrics import pooled, spread, throughput
 from harness.analysis.observed import images_per_joule
 from harness.schema.result import TrialResult
-from harness.statistics.comparing import MIN_PROCESSES, Comparison, compare_processes
+from harness.statistics.comparing import (
+    MAX_CHANCE,
+    MIN_PROCESSES,
+    Comparison,
+    compare_processes,
+    processes_for,
+    rank_chance,
+)
 from harness.statistics.percentiles import percentile
 
 MOST_NEEDED = 1000
@@ -23,6 +30,16 @@ BETTER: Mapping[tuple[str, str], SpeedVerdict] = {
     ("lower", "higher"): "slower",
 }
 """By the direction that is better, and where the other side lies."""
+Sides = tuple[Sequence[float], Sequence[float]]
+
+
+class Judged(NamedTuple):
+    """A verdict, in how many comparisons chance alone would reach it, why there is none, how many processes tell."""
+
+    verdict: SpeedVerdict
+    chance: float | None = None
+    reason: str | None = None
+    needed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,26 +107,13 @@ def speed_row(
         return None
     unknown = len(base) - len(known[0]), len(other) - len(known[1])
     if any(unknown):
-        verdict, reason = judge_unknown(quantity, known, unknown)
-        return row_of(quantity, known, None, verdict, (reason, None))
+        return row_of(quantity, known, None, judge_unknown(quantity, known, unknown))
     found = compare_processes(*known, tolerance=terms.tolerance, confidence=terms.confidence)
-    if sorted(known[0]) == sorted(known[1]):
-        # To the last digit: they are the same records, and few of them differ as little as many.
-        return row_of(quantity, known, found, "same", (None, None))
-    if found.verdict == "inconclusive":
-        return row_of(quantity, known, found, "inconclusive", why_inconclusive(found, terms.tolerance))
-    verdict = "same" if found.verdict == "same" else BETTER[quantity.better, found.verdict]
-    return row_of(quantity, known, found, verdict, (None, None))
+    return row_of(quantity, known, found, judge_known(quantity, known, found, terms.tolerance))
 
 
-def row_of(
-    quantity: Quantity,
-    known: tuple[Sequence[float], Sequence[float]],
-    found: Comparison | None,
-    verdict: SpeedVerdict,
-    why: tuple[str | None, int | None],
-) -> SpeedRow:
-    """A row; `why` is its reason and how many processes would tell."""
+def row_of(quantity: Quantity, known: Sides, found: Comparison | None, judged: Judged) -> SpeedRow:
+    """A row of what was found."""
     return SpeedRow(
         metric=quantity.name,
         unit=quantity.unit,
@@ -120,36 +124,69 @@ def row_of(
         low=found and found.low,
         high=found and found.high,
         effect=found and found.effect,
-        verdict=verdict,
+        chance=judged.chance,
+        verdict=judged.verdict,
         decides=quantity.decides,
-        reason=why[0],
-        needed=why[1],
+        reason=judged.reason,
+        needed=judged.needed,
     )
 
 
-def judge_unknown(
-    quantity: Quantity, known: tuple[Sequence[float], Sequence[float]], unknown: tuple[int, int]
-) -> tuple[SpeedVerdict, str]:
-    """A verdict where some process lacks the number: what is left would be a choice of the fortunate ones."""
+def judge_known(quantity: Quantity, known: Sides, found: Comparison, tolerance: float) -> Judged:
+    """A verdict where every process has the number."""
+    if sorted(known[0]) == sorted(known[1]):
+        # To the last digit: they are the same records, and few of them differ as little as many.
+        return Judged("same", found.chance)
+    if found.verdict == "inconclusive":
+        return Judged("inconclusive", found.chance, *why_inconclusive(found, tolerance))
+    verdict = "same" if found.verdict == "same" else BETTER[quantity.better, found.verdict]
+    return Judged(verdict, found.chance)
+
+
+def judge_unknown(quantity: Quantity, known: Sides, unknown: tuple[int, int]) -> Judged:
+    """A verdict where some process lacks the number: what is left would be a choice of the fortunate ones.
+
+    That all processes of one side reach a target and none of the other does comes as often as that all ranks of one
+    side are above all of the other.
+    """
     spelled = [f"{lacking} of {lacking + len(has)}" for lacking, has in zip(unknown, known, strict=True)]
     if quantity.name != "time to target":
-        return "inconclusive", f"unknown in {spelled[0]} processes of the base and {spelled[1]} of the other"
+        reason = f"unknown in {spelled[0]} processes of the base and {spelled[1]} of the other"
+        return Judged("inconclusive", None, reason)
     reason = f"target not reached by {spelled[0]} processes of the base and {spelled[1]} of the other"
-    if min(map(sum, zip(unknown, map(len, known), strict=True))) < MIN_PROCESSES:
-        return "inconclusive", reason
-    if not unknown[0] and not known[1]:
-        return "slower", reason
-    return ("faster" if not unknown[1] and not known[0] else "inconclusive"), reason
+    counts = [lacking + len(has) for lacking, has in zip(unknown, known, strict=True)]
+    lost, found = not unknown[0] and not known[1], not unknown[1] and not known[0]
+    if min(counts) < MIN_PROCESSES or not (lost or found):
+        return Judged("inconclusive", None, reason)
+    return Judged("slower" if lost else "faster", rank_chance(1, *counts), reason)
 
 
 def why_inconclusive(found: Comparison, tolerance: float) -> tuple[str, int | None]:
     """The reason, and about how many processes a side would tell."""
-    fewer = min(found.base_count, found.other_count)
-    if found.low is None or found.high is None:
+    if found.low is None or found.high is None or found.chance is None:
         counts = f"{found.base_count} and {found.other_count} processes"
         return f"{counts}, and an interval takes {MIN_PROCESSES} a side", ENOUGH
+    ranks = processes_for(found.effect, MAX_CHANCE, MOST_NEEDED)
+    if found.low > 1 + tolerance or found.high < 1 - tolerance:
+        return f"{as_far(found.chance)}, and at most {in_percent(MAX_CHANCE)} counts", ranks
+    fewer = min(found.base_count, found.other_count)
     needed = processes_needed(fewer, (found.high - found.low) / 2, abs(abs(found.ratio - 1) - tolerance))
-    return BOTH_SIDES, needed
+    return BOTH_SIDES, at_least(needed, ranks) if abs(found.ratio - 1) > tolerance else needed
+
+
+def as_far(chance: float) -> str:
+    """How often a row's numbers are as far apart by chance."""
+    return f"identical processes are as far apart in {in_percent(chance)} of comparisons"
+
+
+def in_percent(share: float) -> str:
+    """A small share in two figures: 1 %, 0.79 %, 0.033 %."""
+    return f"{100 * share:.2g} %"
+
+
+def at_least(one: int | None, two: int | None) -> int | None:
+    """The larger of two numbers of processes; None where one is beyond what can be run."""
+    return None if one is None or two is None else max(one, two)
 
 
 def processes_needed(fewer: int, half: float, gap: float) -> int | None:

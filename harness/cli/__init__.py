@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from harness.cli.audit import add_audit
-from harness.cli.common import BAD_INPUT, INTERRUPTED, OK
+from harness.cli.common import BAD_INPUT, INTERRUPTED, OK, UNEXPECTED
 from harness.cli.compare import add_compare
 from harness.cli.data import add_data
 from harness.cli.exchange import add_export, add_import
@@ -17,22 +17,32 @@ from harness.cli.weights import add_weights
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; every known error is one line on standard error."""
+    """Run one command and return its exit code; every known error is one line on standard error, others a traceback."""
     options = parsed(arguments)
     from harness.errors import HarnessError
 
     try:
         return int(options.call(options))
     except HarnessError as error:
-        print(f"harness: {error}", file=sys.stderr)
+        from harness.matrix.source import printable
+
+        print(f"harness: {printable(str(error))}", file=sys.stderr)
         return int(getattr(options, "bad_input", error.exit_code))
-    except KeyboardInterrupt:
-        print("harness: interrupted; run the same command again to go on from here", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        hint = str(error) or "run the same command again to go on from here"
+        print(f"harness: interrupted; {hint}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has left, as `| head` does: nothing more to say, to anyone.
         sys.stderr.close()
         return OK
+    except Exception:  # noqa: BLE001 - the last one
+        # Python itself would leave with 1, which to a gate is a verdict: worse, findings, drift.
+        import traceback
+
+        traceback.print_exc()
+        print("harness: an error of the harness itself; please report it with the lines above", file=sys.stderr)
+        return UNEXPECTED
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.cli.common import OK, SOME_FAILED, command, write_text
+from harness.cli.common import OK, SOME_FAILED, command, print_text, write_text
 
 
 def add_audit(commands: Any) -> None:
@@ -28,7 +28,7 @@ def call_audit(options: argparse.Namespace) -> int:
     forms = {"text": audit_text, "md": audit_markdown, "json": audit_json}
     text = forms["json" if options.json else options.format](audit)
     if options.output is None:
-        print(text, end="")
+        print_text(text)
     else:
         write_text(options.output, text)
     return OK if audit.clean else SOME_FAILED

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.common import OK, command
+from harness.cli.common import OK, command, print_text
 
 if TYPE_CHECKING:
     from harness.schema.result import TrialResult
@@ -14,7 +14,7 @@ WORSE, INCONCLUSIVE, NOT_COMPARABLE = 1, 2, 3
 BAD_COMPARISON = 64
 """Bad input of this command alone, as 2 has a meaning of its own; the EX_USAGE of sysexits.h."""
 EXITS = {"better": OK, "same": OK, "worse": WORSE, "inconclusive": INCONCLUSIVE, "not comparable": NOT_COMPARABLE}
-EPILOG = "exit code: 0 same or better, 1 worse, 2 inconclusive, 3 not comparable, 64 bad input"
+EPILOG = "exit code: 0 same or better, 1 worse, 2 inconclusive, 3 not comparable, 64 bad input; any other is no verdict"
 
 
 def add_compare(commands: Any) -> None:
@@ -40,7 +40,10 @@ def add_compare(commands: Any) -> None:
 
 def fraction(text: str) -> float:
     """A number of 0 and more, below 1."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a fraction from 0 to 1, as 0.02")
     return value
@@ -56,7 +59,7 @@ def call_compare(options: argparse.Namespace) -> int:
     terms = Terms(across, options.tolerance, options.ap_tolerance)
     found = compare_stores(stores, terms)
     spelled = comparison_json if options.json else markdown_comparison if options.format == "md" else plain_comparison
-    print(spelled(found), end="")
+    print_text(spelled(found))
     return EXITS[found.verdict]
 
 
@@ -72,9 +75,8 @@ def named_stores(options: argparse.Namespace) -> tuple[list[tuple[str, Sequence[
     from harness.results.store import open_for_reading
 
     across = tuple(filter(None, (name.strip() for name in options.across.split(","))))
-    if (len(options.stores) == 1) is not (options.by is not None) or (options.base is not None and options.by is None):
-        given = f"{len(options.stores)} store{'' if len(options.stores) == 1 else 's'}"
-        raise ReportError(f"compare: {given}; right would be two or more, or one with --by SETTING (and --base VALUE)")
+    if wrong := why_no_sides(len(options.stores), options.by, options.base):
+        raise ReportError(f"compare: {wrong}")
     stores: list[tuple[str, Sequence[TrialResult]]] = [
         (str(folder), selected(open_for_reading(folder).load_all(), options.only, folder)) for folder in options.stores
     ]
@@ -82,6 +84,17 @@ def named_stores(options: argparse.Namespace) -> tuple[list[tuple[str, Sequence[
         return stores, across
     field, parts = split(stores[0][1], options.by, options.base)
     return parts, (*across, field)
+
+
+def why_no_sides(stores: int, by: str | None, base: str | None) -> str | None:
+    """What is wrong with a command line that names no two sides, and what would be right; None where it names them."""
+    if by is None and base is not None:
+        return f"--base {base} names a value of --by SETTING, which is not given; the first store is the base of others"
+    if by is None and stores == 1:
+        return "1 store; right would be two or more, or one with --by SETTING"
+    if by is not None and stores > 1:
+        return f"{stores} stores with --by {by}; right would be one of them, as --by compares values inside a store"
+    return None
 
 
 def selected(results: Sequence["TrialResult"], only: str | None, folder: Path) -> Sequence["TrialResult"]:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.cli.common import OK, SOME_FAILED, command
+from harness.cli.common import OK, SOME_FAILED, command, print_text
 
 
 def add_data(commands: Any) -> None:
@@ -53,10 +53,10 @@ def call_data_check(options: argparse.Namespace) -> int:
     from harness.data.check import check
 
     report = check(resolve(options.set), decode=not options.no_decode)
-    for line in (*report.findings, *(f"note: {note}" for note in report.notes)):
-        print(line)
     faults, warnings = len(report.faults), len(report.warnings)
-    print(f"{report.images} images, {report.annotations} annotations: {faults} faults, {warnings} warnings")
+    total = f"{report.images} images, {report.annotations} annotations: {faults} faults, {warnings} warnings"
+    lines = (*report.findings, *(f"note: {note}" for note in report.notes), total)
+    print_text("".join(f"{line}\n" for line in lines))
     return SOME_FAILED if report.faults else OK
 
 

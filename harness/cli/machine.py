@@ -2,9 +2,13 @@
 
 import argparse
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from harness.cli.common import OK, SOME_FAILED, command
+from harness.cli.common import OK, SOME_FAILED, command, print_text
+
+if TYPE_CHECKING:
+    from harness.schema.backend import BackendInfo
 
 
 def add_machine(commands: Any) -> None:
@@ -23,17 +27,21 @@ def call_backends(options: argparse.Namespace) -> int:
     infos, broken = describe_all()
     if options.json:
         listed = [info.model_dump(mode="json") for info in infos.values()]
-        print(json.dumps({"backends": listed, "broken": [vars(backend) for backend in broken]}, indent=2))
+        text = json.dumps({"backends": listed, "broken": [vars(backend) for backend in broken]}, indent=2)
     else:
-        for info in infos.values():
-            kinds = (info.phases, info.precisions, info.launchers)
-            print(f"{info.name}: {info.model} in {info.framework}; {'; '.join(', '.join(kind) for kind in kinds)}")
-            for option in info.options:
-                choices = f" {'|'.join(map(str, option.choices))}" if option.choices else ""
-                print(f"    {option.name} ({option.type}{choices}, default {option.default}): {option.help}")
-        for backend in broken:
-            print(f"{backend.name}: broken: {backend.reason}")
+        lines = [line for info in infos.values() for line in backend_lines(info)]
+        text = "\n".join([*lines, *(f"{backend.name}: broken: {backend.reason}" for backend in broken)])
+    print_text(f"{text}\n")
     return SOME_FAILED if broken else OK
+
+
+def backend_lines(info: "BackendInfo") -> Iterator[str]:
+    """One backend and its options."""
+    kinds = (info.phases, info.precisions, info.launchers)
+    yield f"{info.name}: {info.model} in {info.framework}; {'; '.join(', '.join(kind) for kind in kinds)}"
+    for option in info.options:
+        choices = f" {'|'.join(map(str, option.choices))}" if option.choices else ""
+        yield f"    {option.name} ({option.type}{choices}, default {option.default}): {option.help}"
 
 
 def call_doctor(options: argparse.Namespace) -> int:
@@ -42,8 +50,6 @@ def call_doctor(options: argparse.Namespace) -> int:
 
     findings, problems = examine(build=options.build)
     width = max(len(what) for what, _ in findings)
-    for what, state in findings:
-        print(f"{what:<{width}}  {state}")
-    for problem in problems:
-        print(f"problem: {problem}")
+    lines = (*(f"{what:<{width}}  {state}" for what, state in findings), *(f"problem: {each}" for each in problems))
+    print_text("".join(f"{line}\n" for line in lines))
     return SOME_FAILED if problems else OK

@@ -66,6 +66,9 @@ def terms_text(found: Comparisons) -> str:
         f"one number per process; {100 * found.confidence:g} % intervals; within ±{100 * found.tolerance:g} % of speed "
         f"and ±{found.ap_tolerance:g} of AP is the same"
     )
+    if found.tested > 1:
+        share = f"{100 * found.false_alarms:g} %"
+        text += f"; over all {found.tested} points identical code is called worse in at most {share} of comparisons"
     return text + (f"; compared on purpose: {', '.join(map(plain, found.across))}" if found.across else "")
 
 
@@ -85,7 +88,7 @@ def pair_lines(pair: PairRow, told: Sequence[str]) -> Iterable[str]:
     """One point: its verdict, its numbers, and the remarks that are not told already."""
     yield from hanging("", f"{about(pair.point)}: {pair.verdict}{processes(pair)}", "  ")
     given = number_lines(pair)
-    rows = [(line.metric, line.base, line.other, line.change, line.effect, line.verdict) for line in given]
+    rows = [(line.metric, line.base, line.other, line.change, line.effect, line.chance, line.verdict) for line in given]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for line, row in zip(given, rows, strict=True):
         yield "  " + "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
@@ -112,6 +115,7 @@ def comparison_table(store: StoreComparison) -> Table:
         Field("other", lambda line: line.other),
         Field("change", lambda line: line.change),
         Field("effect", lambda line: line.effect, optional=True),
+        Field("chance", lambda line: line.chance, optional=True),
         Field("verdict", lambda line: line.verdict, numeric=False),
         Field("reason", lambda line: line.reason, numeric=False, optional=True),
     ]

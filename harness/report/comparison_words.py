@@ -16,6 +16,10 @@ STANDINGS = {
 }
 
 
+LEAST_CHANCE = 1e-5
+"""Below, its figures say nothing more."""
+
+
 @dataclass(frozen=True)
 class Line:
     """One number of one point, in words."""
@@ -27,6 +31,7 @@ class Line:
     other: str
     change: str
     effect: str
+    chance: str
     verdict: str
     reason: str
 
@@ -58,9 +63,15 @@ def line_of(pair: PairRow, row: SpeedRow | QualityRow) -> Line:
         other=other,
         change=change,
         effect=effect,
+        chance=spell.NONE if row.chance is None else chance_text(row.chance),
         verdict=row.verdict,
         reason=plain(f"{row.reason}{needed}") if row.reason else "",
     )
+
+
+def chance_text(chance: float) -> str:
+    """How often chance alone comes as far, as a p value."""
+    return f"p={chance:.2g}" if chance >= LEAST_CHANCE else f"p<{LEAST_CHANCE:.5f}"
 
 
 def relative(row: SpeedRow) -> str:
@@ -133,4 +144,4 @@ def outcome_line(pair: PairRow) -> Line:
     """What stands for a point without numbers."""
     sides = [spell.counts(outcomes) or spell.NONE for outcomes in (pair.base_outcomes, pair.other_outcomes)]
     dash = spell.NONE
-    return Line(about(pair.point), "outcome", dash, sides[0], sides[1], dash, dash, pair.verdict, "")
+    return Line(about(pair.point), "outcome", dash, sides[0], sides[1], dash, dash, dash, pair.verdict, "")

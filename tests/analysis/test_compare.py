@@ -2,13 +2,15 @@
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_results import MACHINE, PROVENANCE, START, make_accuracy, make_machine, make_result, make_series, make_store
+from scipy.stats import ttest_ind
 
 from harness.analysis.compare import compare_stores, split
-from harness.analysis.compare_quality import welch
+from harness.analysis.compare_quality import judge, welch
 from harness.analysis.compare_speed import Terms, processes_needed
 from harness.errors import ReportError
 from harness.schema.measurement import Window
@@ -174,10 +176,32 @@ def test_evaluating_equal_weights_needs_no_repeats(ap, verdict):
     assert only_pair(given[:1], given[1:]).quality[0].verdict == verdict
 
 
+@pytest.mark.parametrize("count", [2, 5, 20])
+def test_equal_accuracy_is_called_different_in_at_most_1_percent(count):
+    """Of 2,000 pairs of runs whose AP spreads by five times the tolerance; an interval alone errs in up to 2 %."""
+    pairs = np.random.default_rng(3).normal(0.3, 0.01, (2000, 2, count)).tolist()
+    found = [judge((base, other), welch(base, other, 0.95), Terms()).verdict for base, other in pairs]
+    assert (found.count("better") + found.count("worse")) / len(found) <= 0.01
+
+
+def test_what_lies_beyond_the_tolerance_by_chance_says_so():
+    """The interval is wholly outside, but ranks and means as far apart are not rare: that is the reason, in words."""
+    values = [0.7, 0.7, 0.8, 1.0, 1.1, 1.1, 1.4, 1.5], [0.7, 1.5, 1.5, 1.5, 1.5, 1.9, 2.0, 2.1]
+    sides = [[make_result(rates=[(100, 10 / each)], repeat=n) for n, each in enumerate(side)] for side in values]
+    row = speed(only_pair(*sides))
+    assert (row.verdict, row.low > 1.02, row.needed) == ("inconclusive", True, 9)
+    assert row.reason == "identical processes are as far apart in 1.5 % of comparisons, and at most 1 % counts"
+    given = scored([0.300, 0.310, 0.305]), scored([0.316, 0.326, 0.321], first=1)
+    (quality,) = only_pair(*given).quality
+    assert (quality.verdict, quality.low > 0.002, quality.needed) == ("inconclusive", True, 4)
+    assert quality.reason == "identical processes are as far apart in 1.7 % of comparisons, and at most 1 % counts"
+
+
 def test_welch_gives_the_textbook_interval():
     """Against the two-sample example worked by hand: means 3 and 7, variances 2.5 and 2.5, 8 degrees of freedom."""
-    low, high = welch([1, 2, 3, 4, 5], [5, 6, 7, 8, 9], 0.95)
-    assert (low, high) == (pytest.approx(4 - 2.306004), pytest.approx(4 + 2.306004))
+    found = welch([1, 2, 3, 4, 5], [5, 6, 7, 8, 9], 0.95)
+    assert (found.low, found.high) == (pytest.approx(4 - 2.306004), pytest.approx(4 + 2.306004))
+    assert found.chance == pytest.approx(ttest_ind([1, 2, 3, 4, 5], [5, 6, 7, 8, 9]).pvalue)
 
 
 def test_time_to_target_is_better_lower_and_a_missed_target_is_no_number():
@@ -192,6 +216,50 @@ def test_time_to_target_is_better_lower_and_a_missed_target_is_no_number():
         "inconclusive",
         "target not reached by 0 of 10 processes of the base and 1 of 10 of the other",
     )
+
+
+def trained(steps, first=0, **changes):
+    """Runs that reached their target after so many steps; None is one that did not."""
+    return [
+        each.model_copy(
+            update={
+                "accuracy": (make_accuracy(0.31 if after else 0.2, None, after or 900),),
+                "time_to_target_s": 10.0 * after if after else None,
+            }
+        )
+        for each, after in zip(
+            store(count=len(steps), first=first, target={"bbox_ap": 0.3}, **changes), steps, strict=True
+        )
+    ]
+
+
+POLICY_BASE = [200, 210, 210, 200, 220, 220, 210, 210, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([190, 190, 190, 200, 210], "193 steps, the base after 208"),
+        ([190, 190, 190, 200, None], "193 steps, the base after 208"),
+        ([200, 200, 200, 210, 210], None),
+        ([190, 190, 190, None, None], None),
+        ([100, 100, 100, 100], None),
+    ],
+)
+def test_converging_faster_than_the_base_allows_is_said(steps, told):
+    """The second worked example of MLPerf's policy, each epoch ten steps: 4.12 % faster at most."""
+    found = only_pair(trained(POLICY_BASE), trained(steps, first=1)).notes
+    notes = [note for note in found if "MLPerf" in note]
+    assert [f"after {told}" in note and note.endswith("4.1% faster at most") for note in notes] == [True] * bool(told)
+
+
+def test_a_reference_holds_for_one_batch_size_and_for_runs_that_all_converge():
+    """Other batches take other numbers of steps, and a base that missed its target is no reference."""
+    fast = [100] * 5
+    one, two = trained(POLICY_BASE, batch_size_per_gpu=1), trained(fast, first=1, batch_size_per_gpu=2)
+    assert not any("MLPerf" in note for note in only_pair(one, two, across=("batch_size_per_gpu",)).notes)
+    lost = trained([*POLICY_BASE, None])
+    assert not any("MLPerf" in note for note in only_pair(lost, trained(fast, first=1)).notes)
 
 
 def with_energy(results, joules):

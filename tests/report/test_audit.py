@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,13 @@ def write(tmp_path):
         return str(path)
 
     return written
+
+
+def test_a_reader_that_leaves_early_changes_no_verdict(write):
+    """As `| head` does."""
+    script = f'{sys.executable} -m harness.cli audit {write("faulty.md", FAULTY)} | true; exit "${{PIPESTATUS[0]}}"'
+    ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (1, "")
 
 
 def test_exit_codes_are_those_of_the_surface(write, capsys):

@@ -1,6 +1,8 @@
 """A comparison as text, markdown and JSON, and through the command line with its exit codes."""
 
 import json
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_results import PROVENANCE, START, make_accuracy, make_result
 from page_readers import READER
+from scipy.stats import mannwhitneyu
 
 from harness.analysis.compare import compare_stores
+from harness.analysis.compare_rows import Comparisons
 from harness.cli import main
 from harness.report.comparison import comparison_json, comparison_schema, markdown_comparison, plain_comparison
 from harness.results.store import Store
@@ -68,7 +72,8 @@ def bad(base, tmp_path):
     return {
         "no store": ([base, str(tmp_path / "none")], "holds no results"),
         "one store": ([base], "right would be two or more"),
-        "by of two": ([base, base, "--by", "precision"], "right would be two or more, or one with --by"),
+        "by of two": ([base, base, "--by", "precision"], "2 stores with --by precision; right would be one of them"),
+        "base of two": ([base, base, "--base", "x"], "--base x names a value of --by SETTING, which is not given"),
         "unknown field": ([base, base, "--across", "torhc"], "--across torhc"),
         "unknown condition": ([base, base, "--only", "phaze=train"], "unknown field 'phaze'"),
         "nothing left": ([base, base, "--only", "phase=infer"], "none of 10 trials"),
@@ -106,6 +111,44 @@ def test_a_command_line_that_cannot_be_read_is_64_too(capsys, arguments):
     assert left.value.code == 2
 
 
+def test_an_error_of_ours_is_no_verdict(base, monkeypatch, capsys):
+    """Python would leave with 1, which is worse to a gate; this has a code of its own, and the traceback is shown."""
+    monkeypatch.setattr("harness.analysis.compare.compare_stores", lambda *_: {}["nothing"])
+    assert main(["compare", base, base]) == 70
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("Traceback")
+    assert "KeyError: 'nothing'" in said.err
+
+
+@pytest.mark.parametrize(("reader", "code"), [("true", 1), ("cat > /dev/full", 1), ("", 64)])
+def test_what_becomes_of_the_text_changes_no_verdict(base, tmp_path, reader, code):
+    """A reader that leaves early changes nothing; a full disk under the text itself is one line and no verdict."""
+    other = kept(tmp_path / "other", results(1.2, first=1))
+    tail = f"| {reader}" if reader else "> /dev/full"
+    script = f'{sys.executable} -m harness.cli compare {base} {other} {tail}; exit "${{PIPESTATUS[0]}}"'
+    ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == code, ran.stderr
+    assert [line for line in ran.stderr.splitlines() if line.startswith("harness:")] == (
+        [] if reader else ["harness: cannot print: No space left on device"]
+    )
+
+
+def test_points_at_once_are_told_in_the_terms():
+    """Of one point nothing is said; of several how often the whole is wrong, and why one of them has no verdict."""
+    alone = compare_stores([("a", results()), ("b", results(1.2, first=1))])
+    assert "over all" not in plain_comparison(alone)
+    sides = [[*results(count=5, first=side), *results(1 + side / 4, 5, side, batch_size_per_gpu=2)] for side in (0, 1)]
+    found = compare_stores([("a", sides[0]), ("b", sides[1]), ("c", sides[1])])
+    text = " ".join(plain_comparison(found).split())
+    assert "over all 4 points identical code is called worse in at most 1 % of comparisons" in text
+    assert "p=0.0079 slower" in text
+    lone = compare_stores([("a", sides[0]), ("b", sides[1]), *[(name, sides[0]) for name in "cde"]])
+    assert lone.verdict == "inconclusive"
+    row = next(line for line in markdown_comparison(lone).splitlines() if "slower if it were alone" in line)
+    assert "with 8 points at most 0.25 % counts; about 6 processes a side would tell" in row
+
+
 def test_a_wider_tolerance_and_a_selection_are_heard(base, tmp_path):
     """What is worse at 2 % is the same at 30 %, and a point that is left out does not count."""
     other = kept(tmp_path / "other", [*results(1.2, first=1), *results(first=1, batch_size_per_gpu=2)])
@@ -132,13 +175,20 @@ def test_json_follows_its_schema_and_tells_all(base, tmp_path, capsys):
     provenance = PROVENANCE.model_copy(update={"git_commit": "ff"})
     other = kept(tmp_path / "other", results(1.2, first=1, provenance=provenance))
     assert main(["compare", base, other, "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
+    text = capsys.readouterr().out
+    assert comparison_json(Comparisons.model_validate_json(text)) == text
+    found = json.loads(text)
     assert (found["verdict"], found["base"], found["stores"][0]["other"]) == ("worse", base, other)
     (pair,) = found["stores"][0]["pairs"]
     (row,) = pair["speed"]
     assert len(row["base"]["values"]) == len(row["other"]["values"]) == 10
     assert (row["metric"], row["verdict"], row["better"]) == ("throughput", "slower", "higher")
     assert row["low"] < row["ratio"] < row["high"] < 1
+    assert row["chance"] == pytest.approx(
+        mannwhitneyu(row["base"]["values"], row["other"]["values"], method="exact").pvalue
+    )
+    assert (pair["worse_chance"], pair["better_chance"]) == (row["chance"] / 2, 1)
+    assert (found["tested"], found["false_alarms"]) == (1, 0.01)
     assert [(each["field"], each["standing"]) for each in pair["differences"]] == [("provenance.git_commit", "noted")]
 
 
@@ -148,7 +198,7 @@ def test_committed_schema_is_current():
 
 
 def test_text_shows_numbers_sides_and_verdicts():
-    """Medians and ranges, the change with its interval, the effect, the verdict; AP beside speed."""
+    """Medians and ranges, the change with its interval, effect and chance, the verdict; AP beside speed."""
     aps = [0.300, 0.301, 0.302, 0.299, 0.300]
     sides = [
         [
@@ -163,7 +213,7 @@ def test_text_shows_numbers_sides_and_verdicts():
     speed = next(line for line in shown if "throughput, images/s" in line)
     quality = next(line for line in shown if "bbox AP" in line)
     assert "+24.8 % (+" in speed
-    assert speed.endswith("+1.00  faster")
+    assert speed.endswith("+1.00  p=0.0079   faster")
     assert "0.300 (0.299–0.302)  0.250 (0.249–0.252)  -0.0500 (" in quality
     assert quality.endswith("worse")
 

@@ -11,11 +11,13 @@ from noise import MEASURED, PROCESSES
 from scipy.stats import mannwhitneyu
 
 from harness.statistics.comparing import (
+    EXACT_PAIRS,
     MIN_PROCESSES,
     RESAMPLES,
     _resampled_ranks,
     cliffs_delta,
     compare_processes,
+    processes_for,
     rank_chance,
 )
 
@@ -141,7 +143,7 @@ def test_effect_is_the_share_of_pairs_won_less_those_lost(base, other):
     assert cliffs_delta(base, other) == pytest.approx(won / (len(base) * len(other)))
 
 
-@pytest.mark.parametrize(("base_count", "other_count"), [(5, 5), (5, 9), (12, 7), (20, 20), (60, 3)])
+@pytest.mark.parametrize(("base_count", "other_count"), [(5, 5), (5, 9), (12, 7), (20, 20), (60, 3), (100, 100)])
 def test_chance_of_ranks_is_the_mann_whitney_test(base_count, other_count):
     """At equal and unequal counts the chance equals scipy's exact test."""
     draws = np.random.default_rng(18)
@@ -157,6 +159,45 @@ def test_chance_of_ranks_is_the_share_of_all_orders():
     for effect in set(effects):
         share = Fraction(sum(abs(other) >= abs(effect) - 1e-12 for other in effects), len(effects))
         assert rank_chance(effect, 5, 3) == pytest.approx(float(share))
+
+
+@pytest.mark.parametrize(("base_count", "other_count"), [(301, 301), (1000, 400), (20_000, 5)])
+def test_chance_of_ranks_of_many_processes_is_the_normal_one(base_count, other_count):
+    """Beyond what is counted the chance equals scipy's, which corrects for continuity too."""
+    assert base_count * other_count > EXACT_PAIRS
+    draws = np.random.default_rng(19)
+    for shift in (0, 0.1, 0.3):
+        base, other = draws.normal(size=base_count), shift + draws.normal(size=other_count)
+        expected = mannwhitneyu(base, other, method="asymptotic").pvalue
+        assert rank_chance(cliffs_delta(base, other), base_count, other_count) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("base_count", "other_count"), [(50, 50), (100, 100), (300, 300), (30, 2000)])
+def test_normal_chance_calls_nothing_rare_that_is_not(base_count, other_count):
+    """Where it matters, up to 2 %, it is never below the counted one; at 300 a side hardly above it, up to 0.1 %."""
+    pairs = base_count * other_count
+    effects = np.linspace(2, 5, 60) * np.sqrt((base_count + other_count + 1) / 3 / pairs)
+    found = [[rank_chance(each, base_count, other_count, counted) for counted in (pairs, 0)] for each in effects]
+    assert all(counted <= normal for counted, normal in found if counted <= 0.02)
+    if base_count == 300:
+        assert all(normal <= 1.03 * counted for counted, normal in found if counted >= 0.001)
+
+
+@pytest.mark.parametrize(
+    ("effect", "chance", "count"), [(1, 0.01, 5), (1, 0.01 / 15, 7), (1, 0.0002, 8), (0, 0.01, None)]
+)
+def test_processes_that_make_an_effect_rare(effect, chance, count):
+    """Of five a side the most extreme order is rarer than 1 %, of seven than that of thirty points."""
+    assert processes_for(effect, chance, 1000) == count
+
+
+@given(effect=st.floats(0.05, 1), chance=st.floats(1e-6, 0.01))
+@settings(max_examples=60, deadline=None)
+def test_fewer_processes_would_not_make_it_rare(effect, chance):
+    """The number is the least that does."""
+    count = processes_for(effect, chance, 1000)
+    if count is not None and count <= 50:
+        assert rank_chance(effect, count, count) <= chance < rank_chance(effect, count - 1, count - 1)
 
 
 @pytest.mark.parametrize(
