@@ -18,7 +18,7 @@ def host_share(result: TrialResult) -> float | None:
 
 
 def drain_share(result: TrialResult) -> float | None:
-    """Fraction of the ranks' timed windows spent waiting for the device at the ends of stretches."""
+    """Fraction of the ranks' timed windows spent waiting for the device beside steps."""
     return share_of(result, "drain_ms")
 
 

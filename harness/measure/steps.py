@@ -7,14 +7,15 @@ compile wait for it in theirs, and what is left out cannot be seen. Whoever read
 that it holds compiling.
 
 What a stretch lasted is what the host waited for batches, what it took to hand steps out, and what it waited for the
-device at the end; the rest, its own loop, is a few readings of the clock a step (`timer.py` measures one).
+device between steps: at the end, and before a step that compiles. The rest, its own loop, is a few readings of the
+clock a step (`timer.py` measures one).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.errors import BackendError
 from harness.hookspecs import Batch, Work
@@ -31,6 +32,15 @@ READINGS_PER_STEP = 4
 """Of the host's clock: before and after the wait for a batch, before and after the step."""
 
 
+class Alone(NamedTuple):
+    """A step that was alone on the device: synchronised before and after."""
+
+    output: Any
+    drain_ns: int
+    """Of the synchronisation before it: what was queued is none of its time."""
+    elapsed_ns: int
+
+
 @dataclass
 class Stretch:
     """Consecutive steps of one rank. Times in nanoseconds, outputs as the backend returned them."""
@@ -38,8 +48,8 @@ class Stretch:
     images: int = 0
     start_ns: int = 0
     elapsed_ns: int = 0
-    drain_ns: int | None = None
-    """Of the synchronisation that ends it: the device works off what is queued. None where nothing was queued."""
+    drain_ns: int = 0
+    """Of the synchronisations beside its steps: the device works off what is queued."""
     step_ns: list[int] = field(default_factory=list)
     wait_ns: list[int] = field(default_factory=list)
     compile_ns: list[int] = field(default_factory=list)
@@ -78,7 +88,7 @@ def run_stretch(work: Work, batches: Iterator[Batch], count: int, *, training: b
     handed = perf_counter_ns()
     work.synchronize()
     end_ns = perf_counter_ns()
-    stretch.drain_ns = end_ns - handed
+    stretch.drain_ns += end_ns - handed
     stretch.elapsed_ns = end_ns - stretch.start_ns
     if stretch.outputs:
         again = None if training else partial(repeat, work, batch, count)
@@ -93,8 +103,9 @@ def take_step(work: Work, batches: Iterator[Batch], stretch: Stretch, marks: Mar
     batch = next_batch(batches, stretch.steps)
     stretch.wait_ns.append(perf_counter_ns() - asked)
     if work.compiles(batch):
-        output, elapsed_ns = time_step(work, batch, marks)
+        output, drain_ns, elapsed_ns = time_step(work, batch, marks)
         stretch.compile_ns.append(elapsed_ns)
+        stretch.drain_ns += drain_ns
     else:
         marks.begin()
         ready = perf_counter_ns()
@@ -109,9 +120,11 @@ def take_step(work: Work, batches: Iterator[Batch], stretch: Stretch, marks: Mar
     return batch
 
 
-def time_step(work: Work, batch: Batch, marks: Marks | None = None) -> tuple[Any, int]:
-    """One step's output and its nanoseconds, the device synchronised before and after; marked if asked to."""
+def time_step(work: Work, batch: Batch, marks: Marks | None = None) -> Alone:
+    """Take one step, the device synchronised before and after; marked if asked to."""
+    queued = perf_counter_ns()
     work.synchronize()
+    drain_ns = perf_counter_ns() - queued
     if marks is not None:
         marks.begin()
     start = perf_counter_ns()
@@ -119,7 +132,7 @@ def time_step(work: Work, batch: Batch, marks: Marks | None = None) -> tuple[Any
     if marks is not None:
         marks.end()
     work.synchronize()
-    return output, perf_counter_ns() - start
+    return Alone(output, drain_ns, perf_counter_ns() - start)
 
 
 def compile_ahead(work: Work) -> Stretch:
@@ -127,7 +140,7 @@ def compile_ahead(work: Work) -> Stretch:
     stretch = Stretch()
     for batch in work.batches():
         if work.compiles(batch):
-            stretch.compile_ns.append(time_step(work, batch)[1])
+            stretch.compile_ns.append(time_step(work, batch).elapsed_ns)
     return stretch
 
 
@@ -143,12 +156,13 @@ def time_latency(work: Work, batches: Iterator[Batch], count: int) -> Stretch:
     for step in range(count):
         batch = next_batch(batches, step)
         if work.compiles(batch):
-            stretch.compile_ns.append(time_step(work, batch)[1])
-        output, elapsed_ns = time_step(work, batch, marks)
+            stretch.compile_ns.append(time_step(work, batch).elapsed_ns)
+        output, _, elapsed_ns = time_step(work, batch, marks)
         stretch.step_ns.append(elapsed_ns)
         if step == count - 1:
-            require_drained(work, output, elapsed_ns, partial(repeat, work, batch, 1))
+            require_alone(work, output, elapsed_ns, batch)
     stretch.device_ms = marks.steps_ms()
+    require_in_time(stretch.step_ns, stretch.device_ms)
     return stretch
 
 
@@ -193,6 +207,35 @@ def require_drained(work: Work, output: Any, elapsed_ns: int, again: Callable[[]
         f"synchronize() returned before the device was done: the last output came {ns_to_ms(drain_ns):.0f} ms"
         f" after a window of {ns_to_ms(elapsed_ns):.0f} ms; it must wait for all work"
     )
+
+
+def require_alone(work: Work, output: Any, elapsed_ns: int, batch: Batch) -> None:
+    """Hold the backend to its word after a step that was alone on the device and may be repeated.
+
+    Raises:
+        BackendError: `synchronize` returned too early.
+    """
+    require_drained(work, output, elapsed_ns, partial(repeat, work, batch, 1))
+
+
+def require_in_time(steps_ns: Sequence[int], device_ms: Sequence[float]) -> None:
+    """Hold steps that were alone on the device against its own clock: none may have taken it longer than the host saw.
+
+    This costs the steps nothing, so that all of them are held to it where the device has a clock.
+
+    Args:
+        steps_ns: by the host's clock, synchronised on both sides.
+        device_ms: by the device's own; empty where it has none.
+
+    Raises:
+        BackendError: `synchronize` returned too early.
+    """
+    for number, (host_ns, device) in enumerate(zip(steps_ns, device_ms, strict=bool(device_ms)), start=1):
+        if device * NS_PER_MS > host_ns + max(DRAIN_FLOOR_NS, DRAIN_SHARE * host_ns):
+            raise BackendError(
+                f"synchronize() returned before the device was done: step {number} took the device {device:.0f} ms"
+                f" and synchronize() let go of it after {ns_to_ms(host_ns):.0f} ms; it must wait for all work"
+            )
 
 
 def time_read(work: Work, output: Any) -> int:

@@ -11,10 +11,10 @@ class Measurement(Record):
 
     Names in use: latency_ms (one batch, device synchronised on both sides), step_ms (host time to hand out a step),
     device_ms (a step by the device's own clock, where it has one), latency_device_ms (that of latencies), data_wait_ms
-    (host time waiting for the next batch), drain_ms (host time waiting for the device at the end of a stretch), loss
-    (one value a step, others as loss_*), encode_ms, scoring_ms, compile_ms (a step that compiled first, running
-    included: values are of steps inside the timed window, warmup_values of all others, such as those of the warm-up;
-    absent where nothing compiled).
+    (host time waiting for the next batch), drain_ms (of each stretch, host time waiting for the device beside its
+    steps), loss (one value a step, others as loss_*), encode_ms, scoring_ms, compile_ms (a step that compiled first,
+    running included: values are of steps inside the timed window, warmup_values of all others, such as those of the
+    warm-up; absent where nothing compiled).
     """
 
     name: str

@@ -35,6 +35,7 @@ class Mark(Record):
     device: str | None = None
     """UUID of the GPU; None of the machine."""
     text: str
+    """How much, or which; what that means is the kind's."""
 
 
 class Energy(Record):

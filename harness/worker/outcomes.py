@@ -41,7 +41,7 @@ def outcome_of(error: Exception, plugin: str) -> Outcome:
     """
     cause = cause_of(error, plugin.replace(":", ".").partition(".")[0])
     kind = KINDS[cause]
-    named = isinstance(error, HarnessError)
+    named = isinstance(error, HarnessError) or not str(error).strip()
     reason = one_line(error) if named else f"{type(error).__name__}: {one_line(error)}"
     return Outcome(kind=kind, reason=reason, cause=cause, evidence=evidence_of(error, kind))
 
@@ -77,12 +77,13 @@ def loading_cause(error: Exception, package: str) -> Cause | None:
 
 
 def raised_from(error: BaseException) -> Iterator[BaseException]:
-    """The exception, and those that it was raised from."""
-    while True:
-        yield error
-        if error.__cause__ is None:
-            return
-        error = error.__cause__
+    """The exception, and those that it was raised from; each once, since one may be raised from itself."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and not any(cause is each for each in seen):
+        seen.append(cause)
+        cause = cause.__cause__
+    return iter(seen)
 
 
 def full_name(error: BaseException) -> str:

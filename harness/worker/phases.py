@@ -14,9 +14,10 @@ from harness.measure.steps import Stretch, compile_ahead, run_stretch, time_late
 from harness.schema.measurement import Accuracy, Ending
 from harness.schema.trial import Target, Trial
 from harness.units import ns_to_ms, ns_to_s
-from harness.worker.judge import Judge
+from harness.worker.judge import Judge, encode
 from harness.worker.pace import Pace
 from harness.worker.record import PhaseRecord, WarmUp
+from harness.worker.seam import require_evaluation
 
 MOST_LATENCIES = 1000
 """Where a window has more steps than the trial counts: p99 and its interval take 662, and each one is a step alone."""
@@ -56,10 +57,20 @@ class Training:
                 return "target"
         return None
 
+    def evaluation(self) -> InferenceWork:
+        """The steps of an evaluation.
+
+        Raises:
+            HookMismatchError: what the backend returned lacks a method.
+        """
+        work = self.work.evaluation()
+        require_evaluation(self.trial.backend, work)
+        return work
+
     def score(self) -> bool:
         """Score the weights as they are now; whether the target, if there is one, is reached."""
         steps = self.warmup.steps + sum(stretch.steps for stretch in self.timed)
-        accuracy = self.judge.score(self.work.evaluation(), after_steps=steps)
+        accuracy, _ = self.judge.score(self.evaluation(), after_steps=steps)
         self.record.accuracy.append(accuracy)
         if self.trial.target is None or not reached(self.trial.target, accuracy):
             return False
@@ -76,7 +87,7 @@ def run_train(work: TrainWork, trial: Trial, record: PhaseRecord, scratch: Path,
     training = Training(work, trial, record, scratch, context)
     ended_by = training.run()
     record.add_window(training.warmup, training.timed, ended_by, training.pace.interval)
-    record.add_compiling(training.timed, [*training.warmup.stretches, training.judge.stretch])
+    record.add_compiling(training.timed, [*training.warmup.stretches, *training.judge.stretches])
     record_losses(work, record, outputs_of(training.warmup.stretches), outputs_of(training.timed))
 
 
@@ -151,13 +162,14 @@ def run_eval(work: InferenceWork, trial: Trial, record: PhaseRecord, scratch: Pa
     ahead = list(islice(work.batches(), trial.warmup_steps))
     warmup = run_stretch(work, iter(ahead), len(ahead), training=False)
     for output in warmup.outputs:
-        judge.encode(work, output)
+        encode(work, output)
     shapes = compile_ahead(work) if warmup.compile_ns else Stretch()
-    record.accuracy.append(judge.score(work, after_steps=None))
-    record.add_window(WarmUp([warmup]), [judge.stretch], "set")
-    record.add_compiling([judge.stretch], [warmup, shapes])
-    record.add_latencies(judge.latencies_ms, judge.latencies_device_ms)
-    record.add("encode_ms", "ms", judge.encodings_ms)
+    accuracy, taken = judge.score(work, after_steps=None)
+    record.accuracy.append(accuracy)
+    record.add_window(WarmUp([warmup]), [taken.stretch], "set")
+    record.add_compiling([taken.stretch], [warmup, shapes])
+    record.add_latencies(taken.latencies_ms, taken.latencies_device_ms)
+    record.add("encode_ms", "ms", taken.encodings_ms)
     if context.rank == 0:
         record.add("scoring_ms", "ms", [judge.scoring_ms])
     if trial.probe and context.rank == 0:

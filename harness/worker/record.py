@@ -68,12 +68,10 @@ class PhaseRecord:
         self.add_times(warmup.stretches, timed)
 
     def add_times(self, before: Sequence[Stretch], timed: Sequence[Stretch]) -> None:
-        """Record where the time of the steps went: host, data, device, and the wait that ends a stretch."""
+        """Record where the time of the steps went: host, data, and the waits for the device."""
         self.add("step_ms", "ms", hand_outs_ms(timed), hand_outs_ms(before))
         self.add("data_wait_ms", "ms", waits_ms(timed), waits_ms(before))
-        drains, drains_before = drains_ms(timed), drains_ms(before)
-        if drains:
-            self.add("drain_ms", "ms", drains, drains_before)
+        self.add("drain_ms", "ms", drains_ms(timed), drains_ms(before))
         device_ms = devices_ms(timed)
         if device_ms:
             self.add("device_ms", "ms", device_ms, devices_ms(before))
@@ -103,8 +101,8 @@ def waits_ms(stretches: Iterable[Stretch]) -> list[float]:
 
 
 def drains_ms(stretches: Iterable[Stretch]) -> list[float]:
-    """Host milliseconds of the wait for the device that ends each stretch; of those that end so."""
-    return [ns_to_ms(stretch.drain_ns) for stretch in stretches if stretch.drain_ns is not None]
+    """Host milliseconds of each stretch's waits for the device beside its steps."""
+    return [ns_to_ms(stretch.drain_ns) for stretch in stretches]
 
 
 def devices_ms(stretches: Iterable[Stretch]) -> list[float]:

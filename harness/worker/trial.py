@@ -55,7 +55,7 @@ def drive(assignment: Assignment, context: Context, record: PhaseRecord) -> None
     work = hook(trial=trial, context=context)
     if work is None:
         raise UnsupportedTrialError(f"backend {trial.backend!r} declines this {trial.phase} trial and gives no reason")
-    require_work(trial.backend, trial.phase, work)
+    require_work(trial, work)
     with closing(work):
         record.timer = timer_cost(work)
         PHASES[trial.phase](work, trial, record, Path(assignment.scratch), context)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.measure.telemetry.energy import GPU_TICK_NS, Counter, energy, unwrapped
+from harness.measure.telemetry.energy import GPU_TICK_NS, Counter, Step, energy, steps_inside, steps_of, unwrapped
 from harness.measure.telemetry.spans import union
 
 MS = 1_000_000
@@ -252,3 +252,31 @@ def test_packages_wrap_at_their_known_range() -> None:
 def test_a_tick_is_as_long_as_nvmls() -> None:
     """The rule of 50 ticks is 5 s."""
     assert 50 * GPU_TICK_NS == 5_000_000_000
+
+
+@given(
+    moments=st.lists(st.floats(0, 100), max_size=30).map(sorted),
+    bounds=st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), max_size=5),
+)
+def test_steps_belong_to_the_stretch_that_they_came_in(moments: list[float], bounds: list[tuple[int, int]]) -> None:
+    """Its ends included; what lies between two stretches is nobody's."""
+    steps, stretches = [Step(moment, 0.0, 0.0) for moment in moments], union(bounds)
+    expected = [[step for step in steps if start <= step.moment <= end] for start, end in stretches]
+    assert steps_inside(steps, stretches) == expected
+
+
+def test_a_counter_s_steps_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each of the thousands of stretches that a long trial may have: that took longer than the trial."""
+    times = [place * 25 * MS for place in range(4000)]
+    counts = [float(time // GPU_TICK_NS) for time in times]
+    looked: list[int] = []
+    seen = steps_of
+
+    def counting(known: list[tuple[int, float]], tick_ns: int) -> list[Step]:
+        looked.append(len(known))
+        return seen(known, tick_ns)
+
+    monkeypatch.setattr("harness.measure.telemetry.energy.steps_of", counting)
+    stretches = [(second * 1000 * MS, (second * 1000 + 800) * MS) for second in range(90)]
+    found, fault = energy(times, counts, stretches, COUNTER)
+    assert (looked, fault, found.readings > 500) == ([4000], None, True)

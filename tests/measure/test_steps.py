@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import BackendError
-from harness.measure.steps import READINGS_PER_STEP, run_stretch, time_latency
+from harness.measure.steps import READINGS_PER_STEP, Stretch, run_stretch, time_latency
 from harness.units import NS_PER_MS
 
 
@@ -54,6 +54,21 @@ def test_a_missing_synchronisation_is_caught(measure: str, monkeypatch: pytest.M
         run(device, device.batches(), 10)
 
 
+@pytest.mark.parametrize("good", range(1, 10))
+def test_a_wait_that_goes_missing_between_latencies_is_caught_by_the_device_s_clock(
+    good: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any of them, not the last alone, which is the only one whose output is fetched."""
+    device = on_its_clock(Device(step_ms=100.0), monkeypatch)
+    waits = iter(range(100))
+    wait = device.synchronize
+    monkeypatch.setattr(device, "synchronize", lambda: wait() if next(waits) != 2 * good - 1 else None)
+    with pytest.raises(
+        BackendError, match=f"step {good} took the device 100 ms and synchronize.. let go of it after 0"
+    ):
+        time_latency(device, device.batches(), 10)
+
+
 def test_a_host_that_is_held_up_once_is_no_fault(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     """One slow fetch where steps can be repeated is not taken for a missing synchronisation."""
     delays = iter([5000.0])
@@ -73,6 +88,7 @@ def test_a_step_that_compiles_is_timed_on_its_own_and_stays_in_its_window(monkey
     assert stretch.compile_ns == [5100 * NS_PER_MS]
     assert stretch.step_ns == [0, 0, 5100 * NS_PER_MS, 0]
     assert stretch.elapsed_ns == 5400 * NS_PER_MS
+    assert stretch.drain_ns == (200 + 100) * NS_PER_MS
     before, alone, after = ["synchronize", "barrier", "step", "step"], ["synchronize", "step"], ["synchronize", "step"]
     assert device.calls == [*before, *alone, *after, "synchronize"]
 
@@ -109,13 +125,16 @@ def test_a_window_of_no_steps_is_empty(device: Device) -> None:
     assert run_stretch(device, device.batches(), 0, training=True).images == 0
 
 
+def parts_of(stretch: Stretch) -> int:
+    """What is told of where its time went, in nanoseconds."""
+    return sum(stretch.wait_ns) + sum(stretch.step_ns) + stretch.drain_ns
+
+
+milliseconds = st.integers(0, 300)
+
+
 @settings(max_examples=100)
-@given(
-    step_ms=st.integers(0, 300),
-    host_ms=st.integers(0, 100),
-    load_ms=st.integers(0, 100),
-    count=st.integers(1, 12),
-)
+@given(step_ms=milliseconds, host_ms=milliseconds, load_ms=milliseconds, count=st.integers(1, 12))
 def test_waiting_handing_out_and_draining_make_up_a_stretch(
     step_ms: int, host_ms: int, load_ms: int, count: int
 ) -> None:
@@ -123,12 +142,33 @@ def test_waiting_handing_out_and_draining_make_up_a_stretch(
     device = Device(step_ms, host_ms=host_ms, load_ms=load_ms)
     with pytest.MonkeyPatch.context() as patch:
         stretch = run_stretch(on_its_clock(device, patch), device.batches(), count, training=False)
-    assert stretch.drain_ns is not None
-    assert stretch.elapsed_ns == sum(stretch.wait_ns) + sum(stretch.step_ns) + stretch.drain_ns
+    assert stretch.elapsed_ns == parts_of(stretch)
     assert stretch.wait_ns == [load_ms * NS_PER_MS] * count
     assert stretch.step_ns == [host_ms * NS_PER_MS] * count
     bound_ms = max(step_ms, host_ms + load_ms)
     assert stretch.elapsed_ns == (load_ms + host_ms + (count - 1) * bound_ms + step_ms) * NS_PER_MS
+
+
+@settings(max_examples=100)
+@given(
+    times_ms=st.lists(milliseconds, min_size=1, max_size=12),
+    host_ms=milliseconds,
+    load_ms=milliseconds,
+    compile_at=st.sets(st.integers(1, 12)),
+    training=st.booleans(),
+)
+def test_compiling_inside_a_stretch_loses_no_time(
+    times_ms: list[int], host_ms: int, load_ms: int, compile_at: set[int], training: bool
+) -> None:
+    """The wait for what was queued before a step that compiles is a wait for the device like that at the end."""
+    device = Device(iter(map(float, times_ms)), host_ms=host_ms, load_ms=load_ms, compile_at=tuple(compile_at))
+    count = len(times_ms)
+    with pytest.MonkeyPatch.context() as patch:
+        stretch = run_stretch(on_its_clock(device, patch), device.batches(), count, training=training)
+    compiled = [step for step in range(1, count + 1) if step in compile_at]
+    assert stretch.elapsed_ns == parts_of(stretch)
+    assert stretch.compile_ns == [stretch.step_ns[step - 1] for step in compiled]
+    assert sorted(stretch.step_ns) == sorted([*stretch.compile_ns, *[host_ms * NS_PER_MS] * (count - len(compiled))])
 
 
 def test_the_device_times_its_own_steps(device: Device) -> None:

@@ -1,16 +1,15 @@
 """One GPU as NVML shows it: what it counts, what it shows now, how it is set."""
 
+import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from harness.measure.telemetry.calls import Calls
+from harness.measure.telemetry.fields import Fields
 from harness.measure.telemetry.query import LostError, Query, Way
 
-ALL_LINKS = 0xFFFFFFFF
-"""Scope of an NVLink field: the sum over all links."""
 KIB = 1024
-WIDTHS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-"""Members of nvmlValue_t, by nvmlValueType_t."""
 FIELDS = {
     "power_instant": "NVML_FI_DEV_POWER_INSTANT",
     "power_average": "NVML_FI_DEV_POWER_AVERAGE",
@@ -19,47 +18,67 @@ FIELDS = {
     "pcie_received": "NVML_FI_DEV_PCIE_COUNT_RX_BYTES",
     "nvlink_sent": "NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX",
     "nvlink_received": "NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX",
+}
+"""Field values of each sample."""
+ERRORS = {
     "ecc_corrected": "NVML_FI_DEV_ECC_SBE_VOL_TOTAL",
     "ecc_uncorrected": "NVML_FI_DEV_ECC_DBE_VOL_TOTAL",
 }
-"""Field values that are asked for in one call."""
+"""Field values of a trial's begin and its end."""
 COMPUTE, GRAPHICS = "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"
+SHOWN = ("power", "sm_clock", "memory_clock", "reasons", "temperature", "utilization", "memory")
+"""Queries of each sample, besides its fields."""
 
 
 class Gpu:
     """One device: what it counts, what it shows now, how it is set."""
 
-    def __init__(self, nvml: ModuleType, handle: Any) -> None:
+    def __init__(self, nvml: ModuleType, library: ctypes.CDLL, handle: Any) -> None:
         self.nvml, self.handle = nvml, handle
+        self.calls = Calls(nvml, library, handle)
         self.uuid, self.name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
         self.lost: str | None = None
-        self.wanted = {name: getattr(nvml, constant) for name, constant in FIELDS.items() if hasattr(nvml, constant)}
-        self.found: dict[str, Any] = {}
+        self.fields, self.error_fields = Fields(self.calls, FIELDS), Fields(self.calls, ERRORS)
         self.queries = self.live_queries()
+        self.energy = self.queries["energy"].read
+        self.shown = [self.queries[name].read for name in SHOWN]
         self.settings = self.setting_queries()
         self.errors = {
-            name: self.query([(FIELDS[name], self.field(name)), *self.ways("nvmlDeviceGetTotalEccErrors", kind, 0)])
-            for kind, name in enumerate(("ecc_corrected", "ecc_uncorrected"))
+            name: self.query([self.error_fields.way(name), *self.ways("nvmlDeviceGetTotalEccErrors", kind, 0)])
+            for kind, name in enumerate(ERRORS)
         }
 
     def live_queries(self) -> dict[str, Query]:
-        """Queries of what changes all the time."""
-        nvml = self.nvml
-        events = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
-        warmth = ("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature")
+        """Queries of what changes all the time; all but the processes, looked at once a second, by ready calls."""
+        nvml, number, member = self.nvml, self.calls.number, self.calls.member
+        clock, reasons, warmth = "nvmlDeviceGetClockInfo", "nvmlDeviceGetCurrentClocks", "nvmlDeviceGetTemperature"
+        load, used = "nvmlDeviceGetUtilizationRates", "nvmlDeviceGetMemoryInfo"
+        core = nvml.NVML_TEMPERATURE_GPU
         ways: dict[str, Sequence[Way]] = {
-            "energy": self.ways("nvmlDeviceGetTotalEnergyConsumption"),
-            "fields": [("nvmlDeviceGetFieldValues", self.read_fields)],
+            "energy": number("nvmlDeviceGetTotalEnergyConsumption", ctypes.c_ulonglong),
+            "fields": self.fields.query(),
+            "error_fields": self.error_fields.query(),
             "power": [
-                *((FIELDS[name], self.field(name)) for name in ("power_instant", "power_average")),
-                *self.ways("nvmlDeviceGetPowerUsage"),
+                *(self.fields.way(name) for name in ("power_instant", "power_average")),
+                *number("nvmlDeviceGetPowerUsage", ctypes.c_uint),
             ],
-            "sm_clock": self.ways("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
-            "memory_clock": self.ways("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
-            "reasons": [way for name in events for way in self.ways(name)],
-            "temperature": [way for name in warmth for way in self.ways(name, nvml.NVML_TEMPERATURE_GPU)],
-            "utilization": self.ways("nvmlDeviceGetUtilizationRates"),
-            "memory": [("nvmlDeviceGetMemoryInfo_v2", self.memory_v2), *self.ways("nvmlDeviceGetMemoryInfo")],
+            "sm_clock": number(clock, ctypes.c_uint, nvml.NVML_CLOCK_SM),
+            "memory_clock": number(clock, ctypes.c_uint, nvml.NVML_CLOCK_MEM),
+            "reasons": [
+                way for kind in ("Event", "Throttle") for way in number(f"{reasons}{kind}Reasons", ctypes.c_ulonglong)
+            ],
+            "temperature": [
+                *member(
+                    f"{warmth}V", "c_nvmlTemperature_v1_t", "temperature", version="nvmlTemperature_v1", sensorType=core
+                ),
+                *number(warmth, ctypes.c_uint, core),
+            ],
+            "utilization": member(load, "c_nvmlUtilization_t", "gpu"),
+            # Version 2 leaves out what the driver keeps for itself; the older call counts it in.
+            "memory": [
+                *member(f"{used}_v2", "c_nvmlMemory_v2_t", "used", version="nvmlMemory_v2"),
+                *member(used, "c_nvmlMemory_t", "used"),
+            ],
             # By version: the binding refuses the names without one, by an error of its own, where they do not fit.
             "processes": self.ways(f"{COMPUTE}_v3") + self.ways(f"{COMPUTE}_v2"),
             "graphics": self.ways(f"{GRAPHICS}_v3") + self.ways(f"{GRAPHICS}_v2"),
@@ -90,32 +109,9 @@ class Gpu:
         """A query of this device."""
         return Query(self.nvml, ways)
 
-    def field(self, name: str) -> Callable[[], Any]:
-        """The way through the fields that were read last."""
-        return lambda: self.found.get(name)
-
-    def memory_v2(self) -> Any:
-        """Memory in use without what the driver keeps for itself, which the older call counts in."""
-        return self.nvml.nvmlDeviceGetMemoryInfo(self.handle, self.nvml.nvmlMemory_v2)
-
-    def read_fields(self) -> dict[str, Any]:
-        """Ask for all fields that were not refused before, in one call."""
-        asked = list(self.wanted)
-        scopes = [(self.wanted[name], ALL_LINKS if name.startswith("nvlink") else 0) for name in asked]
-        values = self.nvml.nvmlDeviceGetFieldValues(self.handle, scopes) if asked else ()
-        self.found = {}
-        for name, value in zip(asked, values, strict=True):
-            if value.nvmlReturn == self.nvml.NVML_SUCCESS:
-                self.found[name] = getattr(value.value, WIDTHS[value.valueType])
-            elif value.nvmlReturn == self.nvml.NVML_ERROR_GPU_IS_LOST:
-                raise self.nvml.NVMLError(value.nvmlReturn)
-            else:
-                del self.wanted[name]
-        return self.found
-
     def energy_mj(self) -> int | None:
         """The energy counter in millijoules."""
-        return self.guarded(self.queries["energy"].read)
+        return self.guarded(self.energy)
 
     def sample(self, energy_mj: int | None) -> list[float | None] | None:
         """What it shows now, in the order of recording.GPU_COLUMNS; None of a lost device."""
@@ -128,16 +124,13 @@ class Gpu:
             LostError: the device is gone.
         """
         self.queries["fields"].read()
-        shown = {name: self.queries[name].read() for name in ("utilization", "memory")}
-        links = [self.found.get(name) for name in ("nvlink_sent", "nvlink_received")]
+        power, sm_clock, memory_clock, reasons, temperature, utilization, memory = (read() for read in self.shown)
+        found = self.fields.found
+        links = [found.get(name) for name in ("nvlink_sent", "nvlink_received")]
         return [
-            energy_mj,
-            *(self.queries[name].read() for name in ("power", "sm_clock", "memory_clock", "reasons", "temperature")),
-            self.found.get("memory_temperature"),
-            None if shown["utilization"] is None else shown["utilization"].gpu,
-            None if shown["memory"] is None else shown["memory"].used,
-            self.found.get("pcie_sent"),
-            self.found.get("pcie_received"),
+            *(energy_mj, power, sm_clock, memory_clock, reasons, temperature),
+            *(found.get("memory_temperature"), utilization, memory),
+            *(found.get("pcie_sent"), found.get("pcie_received")),
             *(None if value is None else value * KIB for value in links),
         ]
 
@@ -160,7 +153,8 @@ class Gpu:
         Raises:
             LostError: the device is gone.
         """
-        self.queries["fields"].read()
+        self.settle()
+        self.queries["error_fields"].read()
         counts = {name: query.read() for name, query in self.errors.items()}
         shown = {name: query.read() for name, query in self.settings.items()}
         rows, mig = shown.pop("remapped"), shown.pop("mig")
@@ -170,6 +164,17 @@ class Gpu:
             "remapped_rows": None if rows is None else rows[0] + rows[1],
             "mig": None if mig is None else bool(mig[0]),
         }
+
+    def settle(self) -> None:
+        """Where the driver gives the better average of power, ask for the other one no longer.
+
+        Raises:
+            LostError: the device is gone.
+        """
+        for name in ("fields", "power"):
+            self.queries[name].read()
+        if self.queries["power"].source == FIELDS["power_instant"]:
+            self.fields.forget("power_average")
 
     def guarded(self, read: Callable[[], Any]) -> Any | None:
         """A reading, None once the device is lost; the others go on."""

@@ -11,12 +11,14 @@ Yang, Adamek and Armour (arXiv 2312.02741) found that sensors of data-centre GPU
 arithmetic on the counter recovers what the sensor did not see, see docs/telemetry.md.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from harness.measure.telemetry.spans import Span, length, union
 from harness.schema.telemetry import Energy
+from harness.units import NS_PER_S
 
 GPU_TICK_NS = 100_000_000
 """NVML's counter steps about every 100 ms."""
@@ -32,7 +34,6 @@ OUTERMOST = 3
 """Steps at either end of a stretch of which the one with the best known moment counts."""
 WELL_NS = 20_000_000
 """A moment that is known better than by this is as good as any."""
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def energy(
     if not known or source is None:
         return Energy(joules=None, note="the device has no energy counter that can be read"), None
     stretches = union(spans, tick_ns)
-    inside = [[step for step in steps_of(known, tick_ns) if start <= step.moment <= end] for start, end in stretches]
+    inside = steps_inside(steps_of(known, tick_ns), stretches)
     readings = sum(map(len, inside))
     fault = why_broken(known, stretches)
     reason = fault or why_short(length(stretches), readings, tick_ns) or why_uncovered(inside, stretches)
@@ -99,12 +100,18 @@ def energy(
 
 
 def steps_of(known: Sequence[tuple[int, float]], tick_ns: int) -> list[Step]:
-    """Every change of the counter and when it came."""
+    """Every change of the counter and when it came, in order."""
     return [
         Step(moment=(early + late) / 2, off=(late - early) / 2, value=value)
         for (since, before), (late, value) in pairwise(known)
         if value != before and (early := max(since, late - tick_ns)) <= late
     ]
+
+
+def steps_inside(steps: Sequence[Step], stretches: Sequence[Span]) -> list[Sequence[Step]]:
+    """The steps of each stretch; a trial may have thousands of both."""
+    moments = [step.moment for step in steps]
+    return [steps[bisect_left(moments, start) : bisect_right(moments, end)] for start, end in stretches]
 
 
 def why_broken(known: Sequence[tuple[int, float]], stretches: Sequence[Span]) -> str | None:

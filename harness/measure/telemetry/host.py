@@ -9,7 +9,7 @@ import psutil
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 IDLE, WAITING, STEAL = 3, 4, 7
 """Columns of /proc/stat that are no work of this machine's processes; from guest on, times are counted twice."""
-NS_PER_S = 1_000_000_000
+KIB = 1024
 RAPL = Path("/sys/class/powercap")
 
 
@@ -52,12 +52,12 @@ class Host:
 
     def memory_used_bytes(self) -> int | None:
         """Memory that cannot be had without swapping; None where the kernel does not say."""
-        found = {}
-        for line in self.memory.read().split(b"\n"):
-            name, _, value = line.partition(b":")
-            if name in {b"MemTotal", b"MemAvailable"}:
-                found[name] = int(value.split()[0]) * 1024
-        return found[b"MemTotal"] - found[b"MemAvailable"] if len(found) == 2 else None
+        words = self.memory.read(256).split()
+        try:
+            total, left = (int(words[words.index(name) + 1]) for name in (b"MemTotal:", b"MemAvailable:"))
+        except (ValueError, IndexError):
+            return None
+        return (total - left) * KIB
 
     def energy_uj(self) -> list[int] | None:
         """The energy counter of each package in microjoules."""

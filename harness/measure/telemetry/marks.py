@@ -1,9 +1,10 @@
 """What a reader of a trial's numbers must know about the machine while they were taken."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from harness.measure.telemetry.loading import GpuSeries
-from harness.measure.telemetry.spans import Span
+from harness.measure.telemetry.spans import Span, covers, union
 from harness.schema.telemetry import Mark
 
 REASONS = {
@@ -25,7 +26,9 @@ BESIDE_NS = 1_000_000_000
 FOREIGN_SHARE = 0.1
 """Of the machine's processors."""
 STOLEN_SHARE = 0.02
-"""Of them too: what a hypervisor takes comes out of the trial's own steps."""
+"""Of the processor time that work here wanted, however many processors there are: a trial may use one of many."""
+STOLEN_LEAST = 0.01
+"""Of the windows: what was stolen of all processors together lengthened them by no more, were it all on one path."""
 LONGEST_GAP = 3
 """Of intervals."""
 CLOCKS = {
@@ -62,40 +65,48 @@ def throttled(uuid: str, reasons: Sequence[int]) -> Mark | None:
 def foreign(gpu: GpuSeries, spans: Sequence[Span]) -> Mark | None:
     """Processes that are not the trial's held memory on the GPU."""
     names: dict[str, str] = {}
-    for moment, look in gpu.looks:
-        if look is not None and near(moment, spans):
-            names |= look["foreign"]
+    for look in looks_near(gpu, spans):
+        names |= look["foreign"]
     listed = ", ".join(f"{name} ({pid})" for pid, name in names.items())
     return Mark(kind="foreign_process", device=gpu.before["uuid"], text=listed) if names else None
 
 
 def unseen(gpu: GpuSeries, spans: Sequence[Span]) -> str | None:
     """A note of processes on the GPU that may be the trial's own or not: their ids mean nothing here."""
-    ids = {pid for moment, look in gpu.looks if look is not None and near(moment, spans) for pid in look["unseen"]}
+    ids = {pid for look in looks_near(gpu, spans) for pid in look["unseen"]}
     listed = ", ".join(map(str, sorted(ids)))
     return (
         f"{gpu.before['uuid']}: processes {listed} cannot be seen from here, whose they are is unknown" if ids else None
     )
 
 
-def near(moment: int, spans: Sequence[Span]) -> bool:
-    """Whether a look tells of a window."""
-    return any(start - BESIDE_NS <= moment <= end + BESIDE_NS for start, end in spans)
+def looks_near(gpu: GpuSeries, spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
+    """The looks at a GPU's processes that tell of a window."""
+    wide = union((start - BESIDE_NS, end + BESIDE_NS) for start, end in spans)
+    return (look for moment, look in gpu.looks if look is not None and covers(wide, moment))
 
 
 def foreign_cpu(foreign_s: float | None, window_s: float, cpus: int) -> Mark | None:
     """Others took a good part of the processors."""
     if foreign_s is None or not window_s or foreign_s / window_s < FOREIGN_SHARE * cpus:
         return None
-    return Mark(kind="foreign_process", text=f"other processes took {foreign_s / window_s:.1f} of {cpus} processors")
+    return Mark(kind="foreign_process", text=f"{foreign_s / window_s:.1f} of {cpus} processors")
 
 
-def stolen_cpu(stolen_s: float | None, window_s: float, cpus: int) -> Mark | None:
-    """The machine is a virtual one, and others on the same hardware were given its processors."""
-    if stolen_s is None or not window_s or stolen_s / window_s < STOLEN_SHARE * cpus:
+def stolen_cpu(stolen_s: float | None, worked_s: float | None, window_s: float) -> Mark | None:
+    """The machine is a virtual one, and others on the same hardware were given its processors.
+
+    Args:
+        stolen_s: processor time in which something was ready to run here and did not; the kernel does not say what.
+        worked_s: processor time in which something ran here.
+        window_s: how long both were counted.
+    """
+    if stolen_s is None or worked_s is None or stolen_s < STOLEN_LEAST * window_s:
         return None
-    taken = f"{stolen_s / window_s:.2g} of {cpus} processors"
-    return Mark(kind="stolen_time", text=f"the hypervisor gave {taken} to other machines while work was waiting here")
+    wanted_s = worked_s + stolen_s
+    if stolen_s < STOLEN_SHARE * wanted_s or not wanted_s:
+        return None
+    return Mark(kind="stolen_time", text=f"{stolen_s / wanted_s:.1%} of the wanted processor time")
 
 
 def changes(gpu: GpuSeries) -> list[Mark]:
@@ -124,4 +135,4 @@ def gap(longest_ns: int, interval_ns: int) -> Mark | None:
     """Nothing was sampled for too long inside a window."""
     if longest_ns <= LONGEST_GAP * interval_ns:
         return None
-    return Mark(kind="gap", text=f"no sample for {longest_ns / 1e9:.2g} s inside a window")
+    return Mark(kind="gap", text=f"{longest_ns / 1e9:.2g} s")

@@ -18,7 +18,7 @@ class Gpus:
         self.driver: str | None = None
         self.notes: list[str] = []
         try:
-            ctypes.CDLL(LIBRARY)
+            self.library = ctypes.CDLL(LIBRARY)
         except OSError as error:
             self.notes.append(f"no NVML: {error}")
             return
@@ -39,7 +39,7 @@ class Gpus:
     def slot(self, nvml: ModuleType, index: int) -> Gpu | None:
         """One device by NVML's index; None, and a note, where it does not answer."""
         try:
-            return Gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(index))
+            return Gpu(nvml, self.library, nvml.nvmlDeviceGetHandleByIndex(index))
         except nvml.NVMLError as error:
             self.notes.append(f"GPU {index}: {error}")
             return None

@@ -83,5 +83,5 @@ class Family:
 
 
 def fields(stat: bytes) -> list[bytes]:
-    """What follows the name in /proc/PID/stat; the name may hold anything."""
-    return stat[stat.rindex(b")") + 2 :].split()
+    """What follows the name in /proc/PID/stat, as far as it is used; the name may hold anything."""
+    return stat[stat.rindex(b")") + 2 :].split(None, RESIDENT + 1)

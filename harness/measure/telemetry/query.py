@@ -4,8 +4,11 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-LATER = ("NVML_ERROR_TIMEOUT", "NVML_ERROR_NO_DATA", "NVML_ERROR_NOT_READY", "NVML_ERROR_IN_USE", "NVML_ERROR_UNKNOWN")
-"""Refusals that say nothing about the next call."""
+LATER = (
+    *("NVML_ERROR_TIMEOUT", "NVML_ERROR_NO_DATA", "NVML_ERROR_NOT_READY", "NVML_ERROR_IN_USE", "NVML_ERROR_UNKNOWN"),
+    "NVML_ERROR_INSUFFICIENT_SIZE",
+)
+"""Refusals that say nothing about the next call; the last is of a list that grew while it was asked for."""
 
 Way = tuple[str, Callable[[], Any]]
 
@@ -14,19 +17,29 @@ class LostError(Exception):
     """The device has fallen off the bus, or must be reset; its message is NVML's words."""
 
 
+def later(nvml: ModuleType) -> set[int]:
+    """The codes of refusals after which the next call may do."""
+    return {getattr(nvml, name) for name in LATER if hasattr(nvml, name)}
+
+
+def gone(nvml: ModuleType) -> set[int]:
+    """The codes that say that the device is lost."""
+    return {nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED}
+
+
 class Query:
-    """One reading and the ways to it, the best first; a way that is refused is not tried again."""
+    """One reading and the ways to it, the best first; a way that is refused is not tried again.
+
+    The first way that answers is the only one from then on: two of them may mean different averages, and a series has
+    one meaning.
+    """
 
     def __init__(self, nvml: ModuleType, ways: Sequence[Way]) -> None:
         self.nvml = nvml
         self.ways = list(ways)
-        self.later = {getattr(nvml, name, None) for name in LATER}
-        self.gone = {nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED}
-
-    @property
-    def source(self) -> str | None:
-        """Name of the way in use; None where none is left."""
-        return self.ways[0][0] if self.ways else None
+        self.later, self.gone = later(nvml), gone(nvml)
+        self.source: str | None = None
+        """Name of the way that answered; None where none has."""
 
     def read(self) -> Any | None:
         """The reading, or None.
@@ -35,15 +48,18 @@ class Query:
             LostError: the device is gone.
         """
         while self.ways:
+            name, way = self.ways[0]
             try:
-                value = self.ways[0][1]()
+                value = way()
             except self.nvml.NVMLError as error:
                 if error.value in self.gone:
                     raise LostError(str(error)) from error
                 if error.value in self.later:
                     return None
+                del self.ways[0]
             else:
-                if value is not None:
-                    return value
-            del self.ways[0]
+                if self.source is None:
+                    self.source = name
+                    del self.ways[1:]
+                return value
         return None

@@ -23,8 +23,9 @@ HOST_COLUMNS = (
     *("memory_used_bytes", "own_memory_bytes", "clock_mhz", "energy_uj"),
 )
 KEPT_LINES = 30
-"""Lines that wait to be compressed together."""
+"""Lines that wait to be written together: one after the other costs a third of what each costs after a sleep."""
 GZIP = 16 + zlib.MAX_WBITS
+ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Recorder:
@@ -33,21 +34,21 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         self.file = path.open("wb")
         self.press = zlib.compressobj(1, zlib.DEFLATED, GZIP)
-        self.lines: list[str] = []
+        self.lines: list[dict[str, Any]] = []
 
-    def put(self, **line: Any) -> None:
-        """Add a line.
+    def put(self, line: dict[str, Any]) -> None:
+        """Add a line, which is nobody's to change from now on.
 
         Raises:
             OSError: it cannot be written.
         """
-        self.lines.append(json.dumps(line, separators=(",", ":")))
+        self.lines.append(line)
         if len(self.lines) >= KEPT_LINES:
             self.write(zlib.Z_SYNC_FLUSH)
 
     def write(self, mode: int) -> None:
         """Hand over what waits, so that a reader finds it."""
-        text = "".join(f"{line}\n" for line in self.lines)
+        text = "".join(f"{ENCODER.encode(line)}\n" for line in self.lines)
         self.lines.clear()
         self.file.write(self.press.compress(text.encode()) + self.press.flush(mode))
         self.file.flush()

@@ -84,15 +84,17 @@ class Watch:
         self.over = False
         self.recorder = Recorder(Path(message["begin"]))
         self.recorder.put(
-            version=VERSION,
-            interval_ns=INTERVAL_NS,
-            columns={"gpu": GPU_COLUMNS, "host": HOST_COLUMNS},
-            driver=sampler.gpus.driver,
-            notes=sampler.gpus.notes if message["gpus"] else [],
-            cpus=self.host.cpus,
-            no_energy=self.host.no_energy,
-            wraps_uj=[wrap for _, wrap in self.host.packages],
-            gpus=[{"name": device.name, **device.state()} for device in self.devices],
+            {
+                "version": VERSION,
+                "interval_ns": INTERVAL_NS,
+                "columns": {"gpu": GPU_COLUMNS, "host": HOST_COLUMNS},
+                "driver": sampler.gpus.driver,
+                "notes": sampler.gpus.notes if message["gpus"] else [],
+                "cpus": self.host.cpus,
+                "no_energy": self.host.no_energy,
+                "wraps_uj": [wrap for _, wrap in self.host.packages],
+                "gpus": [{"name": device.name, **device.state()} for device in self.devices],
+            }
         )
 
     def run(self) -> None:
@@ -108,7 +110,7 @@ class Watch:
             self.sleep(due_ns)
         self.next_sample_ns = self.next_look_ns = due_ns
         self.beat(due_ns)
-        self.recorder.put(gpus=[device.state() | {"sources": device.sources()} for device in self.devices])
+        self.recorder.put({"gpus": [device.state() | {"sources": device.sources()} for device in self.devices]})
         self.recorder.close()
 
     def sleep(self, due_ns: int) -> None:
@@ -133,7 +135,7 @@ class Watch:
             line["h"] = self.host_row(look=look)
         else:
             line["e"] = energies
-        self.recorder.put(**line)
+        self.recorder.put(line)
 
     def host_row(self, *, look: bool) -> list[Any]:
         """The host's columns; the processors' clock is asked for at a look only."""

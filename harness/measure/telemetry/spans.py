@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from math import inf
 
 from harness.schema.telemetry import Extent
 
@@ -21,6 +22,12 @@ def union(spans: Iterable[Span], gap_ns: int = 0) -> list[Span]:
         else:
             merged.append((start, end))
     return merged
+
+
+def covers(spans: Sequence[Span], moment: float) -> bool:
+    """Whether a moment lies in one of spans, as `union` gives them; their ends are theirs."""
+    place = bisect_right(spans, (moment, inf)) - 1
+    return place >= 0 and moment <= spans[place][1]
 
 
 def length(spans: Iterable[Span]) -> int:

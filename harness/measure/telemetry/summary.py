@@ -6,7 +6,7 @@ from pathlib import Path
 from harness.measure.telemetry import marks
 from harness.measure.telemetry.energy import RAPL_TICK_NS, Counter, energy, unwrapped
 from harness.measure.telemetry.loading import GpuSeries, Loaded, load
-from harness.measure.telemetry.spans import Span, extent, growth, length, longest_gap, union
+from harness.measure.telemetry.spans import Span, covers, extent, growth, length, longest_gap, union
 from harness.schema.telemetry import Energy, GpuTelemetry, HostTelemetry, Mark, Telemetry
 from harness.units import NS_PER_S
 
@@ -35,7 +35,7 @@ def summarise(path: Path, windows: Sequence[Span], sampler_cpu_s: float | None, 
     everywhere = [
         marks.gap(longest_ns, interval_ns),
         marks.foreign_cpu(host.foreign_cpu_s, window_s, loaded.header["cpus"]),
-        marks.stolen_cpu(host.stolen_cpu_s, window_s, loaded.header["cpus"]),
+        marks.stolen_cpu(host.stolen_cpu_s, growth(loaded.times, loaded.host["busy_s"], spans), window_s),
     ]
     return Telemetry(
         interval_s=interval_ns / NS_PER_S,
@@ -61,7 +61,7 @@ def note_of(loaded: Loaded, spans: Sequence[Span], note: str | None) -> str | No
 
 def inside(times: Sequence[int], spans: Sequence[Span]) -> int:
     """How many moments are inside spans."""
-    return sum(any(start <= time <= end for start, end in spans) for time in times)
+    return sum(covers(spans, time) for time in times)
 
 
 def host_of(loaded: Loaded, spans: Sequence[Span]) -> HostTelemetry:
@@ -108,7 +108,7 @@ def gpu_of(gpu: GpuSeries, loaded: Loaded, spans: Sequence[Span]) -> tuple[GpuTe
     sources = gpu.after.get("sources", {})
     spent, fault = energy(loaded.beats, gpu.energy["mj"], spans, Counter(sources.get("energy")))
     shown = zip(times, rows["reasons"], strict=True)
-    reasons = [int(value) for time, value in shown if value is not None and inside([time], spans)]
+    reasons = [int(value) for time, value in shown if value is not None and covers(spans, time)]
     answers = zip(times, rows["energy_mj"], rows["power_mw"], rows["temperature_c"], strict=True)
     answered = [time for time, *values in answers if values != [None, None, None]]
     kept = {name: extent(times, rows[column], spans, scale) for name, (column, scale) in EXTENTS.items()}
