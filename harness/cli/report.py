@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.common import OK, SOME_FAILED, command, write_text
+from harness.cli.common import OK, SOME_FAILED, command, print_text, write_text
 
 if TYPE_CHECKING:
     from harness.results.store import Store
@@ -16,11 +16,10 @@ def add_report(commands: Any) -> None:
     report = command(commands, "report", call_report, "make tables and charts from results")
     report.add_argument("results", type=Path, metavar="DIR", help="the store")
     report.add_argument("--format", choices=("md", "html", "csv", "json"), help="print one format (default: md)")
-    report.add_argument("--output", type=Path, metavar="F", help="write that format to a file instead")
-    report.add_argument("--update", type=Path, metavar="README", help="rewrite the marked blocks of this file")
-    report.add_argument(
-        "--check", type=Path, metavar="README", help="exit 1 if marked blocks of this file have drifted"
-    )
+    place = report.add_mutually_exclusive_group()
+    place.add_argument("--output", type=Path, metavar="F", help="write that format to a file instead")
+    place.add_argument("--update", type=Path, metavar="README", help="rewrite the marked blocks of this file")
+    place.add_argument("--check", type=Path, metavar="README", help="exit 1 if marked blocks of this file have drifted")
     report.add_argument("--legacy", action="store_true", help="add the statistics of older published tables")
 
 
@@ -49,28 +48,33 @@ def call_report(options: argparse.Namespace) -> int:
         return OK
     text = build(results, options.format or "md", legacy=options.legacy)
     if options.output is None:
-        print(text, end="")
+        print_text(text)
     else:
         write_text(options.output, text)
     return OK
 
 
 def call_show(options: argparse.Namespace) -> int:
-    """Print one trial, or all in a line each."""
+    """Print one trial, or all in a line each; records that cannot be read are named, and the others shown."""
+    from harness.matrix.source import printable
     from harness.report.show import show_store, show_trial
     from harness.results.store import find, open_for_reading
 
     store = open_for_reading(options.results)
     if options.replay:
         print(replay_of(store, options.trial))
-    elif options.trial is None:
-        print(show_store(store.load_all()))
+        return OK
+    if options.trial is None:
+        results, broken = store.load_sound()
+        if results:
+            print_text(f"{show_store(results)}\n")
     else:
-        name = find(store, options.trial)
-        point = name.rpartition("-r")[0]
-        repeats = [store.load(each) for each in sorted(store.done()) if each.startswith(f"{point}-r")]
-        print(show_trial(store.load(name), repeats))
-    return OK
+        result = store.load(find(store, options.trial))
+        repeats, broken = store.load_sound(f"{result.trial_id.rpartition('-r')[0]}-r")
+        print_text(f"{show_trial(result, repeats)}\n")
+    for error in broken:
+        print(f"harness: {printable(str(error))}", file=sys.stderr)
+    return SOME_FAILED if broken and options.trial is None else OK
 
 
 def replay_of(store: "Store", name: str | None) -> str:

@@ -53,7 +53,7 @@ class Source:
             MatrixError: always.
         """
         place = f"{self.name}:{mark.line + 1}:{mark.column + 1}" if mark else self.name
-        raise MatrixError(_printable(": ".join(part for part in (place, spell(path), problem) if part))) from cause
+        raise MatrixError(printable(": ".join(part for part in (place, spell(path), problem) if part))) from cause
 
     def mark(self, path: KeyPath) -> yaml.Mark | None:
         """Line and column of a value, both from 0; None without nodes."""
@@ -73,8 +73,8 @@ class Source:
         return mark, path
 
 
-def _printable(text: str) -> str:
-    """The text with characters that would break its line, or a terminal, spelt out."""
+def printable(text: str) -> str:
+    """The text with characters that would break its line, or act on a terminal, spelt out."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 

@@ -46,15 +46,19 @@ def kept_matrix(result: TrialResult, store: Store) -> Path:
         ReportError: the record names none, or the store has lost or changed it.
     """
     refusal = f"{plain(result.trial_id)} cannot be replayed"
-    digest = result.provenance.matrix_sha256 if result.provenance else None
-    if digest is None:
-        command = " ".join(result.provenance.command) if result.provenance else "unknown"
-        raise ReportError(f"{refusal}: its record names no copy of its matrix; the command was {plain(command)}")
+    if result.imported is not None:
+        raise ReportError(f"{refusal}: it was not run here but read from the log {plain(result.imported.file)}")
+    source = result.provenance
+    how = f"the command was {plain(' '.join(source.command))}" if source else "nor how it was run"
+    if source is None or source.matrix_sha256 is None:
+        raise ReportError(f"{refusal}: its record names no copy of its matrix; {how}")
+    digest = source.matrix_sha256
     path = store.matrix(digest)
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ReportError(f"{refusal}: {plain(str(path))}: {error.strerror}; a store keeps its matrices") from error
+        lost = f"the store has lost its matrix: {plain(str(path))}: {error.strerror}"
+        raise ReportError(f"{refusal}: {lost}; {how}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != digest:
         raise ReportError(f"{refusal}: {plain(str(path))} was changed; its SHA-256 is {found}, not that of its name")
@@ -99,13 +103,17 @@ def words_of(step: Iterable[str], result: TrialResult) -> str:
 
 
 def arguments(result: TrialResult, store: Store, savers: Sequence[str], results: Path) -> list[str]:
-    """What `harness run` is told: the matrix that was kept, these trials of it, and what the command line had said."""
+    """What `harness run` is told: the matrix that was kept, these trials of it, and what the command line had said.
+
+    A time-out is for all that run: that of the trial, or of one that must run before it and may take longer.
+    """
+    timeout_s = max(each.trial.timeout_s for each in (result, *map(store.load, savers)))
     rehearsed = ["--rehearse"] if result.trial.rehearsal else []
     return [
         *("run", str(kept_matrix(result, store).absolute())),
         *("--only", f"trial_id={','.join((*savers, result.trial_id))}"),
         *("--results", str(results)),
-        *("--timeout", f"{result.trial.timeout_s:g}"),
+        *("--timeout", f"{timeout_s:g}"),
         *rehearsed,
     ]
 
@@ -170,7 +178,7 @@ def weights_of(result: TrialResult, store: Store) -> Weights:
             copied[path.absolute()] = None
             remarks += unlike(f"weights {name} of this store", path, result.weights_read.get(option))
             continue
-        chain = saving(name, store.load_all())
+        chain = saving(name, store.load_sound()[0])
         savers |= dict.fromkeys(chain)
         remarks.append(
             f"weights {name} are not in this store: {', '.join(chain)} makes them anew"

@@ -48,4 +48,4 @@ def write_atomically(path: Path, text: str) -> None:
         finally:
             Path(temporary).unlink(missing_ok=True)
     except OSError as error:
-        raise ReportError(f"cannot write {path}: {error.strerror}; name a folder that can be written") from error
+        raise ReportError(f"cannot write {path}: {error.strerror}") from error

@@ -23,9 +23,8 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from harness.errors import MissingStoreError, StoreError, StoreLockedError
+from harness.results.reading import listed, read_result
 from harness.schema.result import TrialResult
 
 ROOM_BYTES = 1 << 16
@@ -126,12 +125,20 @@ class Store:
         return self.folder / "weights" / f"{name}.safetensors"
 
     def weights_names(self) -> frozenset[str]:
-        """The names of all weights that are there."""
-        return frozenset(path.stem for path in (self.folder / "weights").glob("*.safetensors"))
+        """The names of all weights that are there.
+
+        Raises:
+            StoreError: the system does not let us look.
+        """
+        return frozenset(path.stem for path in listed(self.folder / "weights", ".safetensors"))
 
     def done(self) -> frozenset[str]:
-        """The trial ids that have a committed record."""
-        return frozenset(path.stem for path in self.trials.glob("*.json"))
+        """The trial ids that have a committed record.
+
+        Raises:
+            StoreError: the system does not let us look.
+        """
+        return frozenset(path.stem for path in listed(self.trials, ".json"))
 
     def matrix(self, sha256: str) -> Path:
         """Where the matrix file of this digest is kept."""
@@ -178,7 +185,8 @@ class Store:
     def _supersede(self, trial_id: str) -> None:
         folder = self.folder / "superseded"
         folder.mkdir(exist_ok=True)
-        number = len(list(folder.glob(f"{trial_id}.*.json")))
+        taken = {path.name.removeprefix(f"{trial_id}.").removesuffix(".json") for path in listed(folder, ".json")}
+        number = max((int(each) for each in taken if each.isdecimal()), default=-1) + 1
         if (samples := self.samples(trial_id)).exists():
             samples.replace(self.samples(f"{trial_id}.{number}"))
         (self.trials / f"{trial_id}.json").replace(folder / f"{trial_id}.{number}.json")
@@ -187,7 +195,7 @@ class Store:
         """Read one record.
 
         Raises:
-            StoreError: there is none, or it is not a record of this version.
+            StoreError: there is none, or it cannot be read.
         """
         return read_result(self.trials / f"{trial_id}.json")
 
@@ -195,10 +203,33 @@ class Store:
         """Read all records in the order in which they were started.
 
         Raises:
-            StoreError: a file is not a record of this version.
+            StoreError: a file is no record that this version reads; a table without its row would be wrong.
         """
-        results = [read_result(path) for path in self.trials.glob("*.json")]
-        return sorted(results, key=lambda result: (result.started_at, result.trial_id))
+        results, broken = self.load_sound()
+        if broken:
+            others = f" ({len(broken)} in all: `harness show {self.folder}` names them)" if len(broken) > 1 else ""
+            raise StoreError(f"{broken[0]}{others}")
+        return results
+
+    def load_sound(self, beginning: str = "") -> tuple[list[TrialResult], list[StoreError]]:
+        """Read the records that can be read, in the order in which they were started; and what is wrong with the rest.
+
+        Args:
+            beginning: of the ids of the trials that are wanted.
+
+        Raises:
+            StoreError: the system does not let us look.
+        """
+        results: list[TrialResult] = []
+        broken: list[StoreError] = []
+        for path in listed(self.trials, ".json"):
+            if not path.name.startswith(beginning):
+                continue
+            try:
+                results.append(read_result(path))
+            except StoreError as error:
+                broken.append(error)
+        return sorted(results, key=lambda result: (result.started_at, result.trial_id)), broken
 
 
 @contextmanager
@@ -219,10 +250,16 @@ def open_for_reading(folder: Path) -> Store:
 
     Raises:
         MissingStoreError: the folder holds no store, or an empty one.
+        StoreError: the system does not let us look.
     """
     store = Store(folder)
-    if not store.trials.is_dir():
-        raise MissingStoreError(f"{folder} holds no results; `harness run MATRIX --results {folder}` writes some")
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise MissingStoreError(f"{folder} is no folder; name the one that `harness run` wrote its results to")
+        if not store.trials.is_dir():
+            raise MissingStoreError(f"{folder} holds no results; `harness run MATRIX --results {folder}` writes some")
+    except OSError as error:
+        raise StoreError(f"cannot read {folder}: {error.strerror}") from error
     if not store.done():
         raise MissingStoreError(f"{folder} holds no finished trial yet")
     return store
@@ -245,22 +282,6 @@ def find(store: Store, name: str) -> str:
         hint = f"; did you mean {near[0]}" if near else ""
         raise MissingStoreError(f"no trial {name!r} in {store.folder}{hint}")
     raise MissingStoreError(f"{name!r} fits {len(found)} trials in {store.folder}, such as {found[0]} and {found[1]}")
-
-
-def read_result(path: Path) -> TrialResult:
-    """Read one record file.
-
-    Raises:
-        StoreError: unreadable, or not a record of this version.
-    """
-    try:
-        return TrialResult.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise StoreError(f"{path} is not a result of this version: {where}: {first['msg']}") from error
 
 
 def write_flushed(path: Path, aside: Path, data: bytes) -> None:

@@ -79,7 +79,13 @@ def sizes(trial: Trial) -> str:
 
 
 def more_memory(here: Machine, there: Machine) -> bool:
-    """Whether this machine has more memory than that one, of its own or on its largest GPU."""
+    """Whether a run on this machine may take more memory than one on that, of its own or on its largest GPU."""
     largest = [max((gpu.memory_bytes or 0 for gpu in machine.gpus), default=0) for machine in (here, there)]
-    pairs = ((here.memory_bytes or 0, there.memory_bytes or 0), (largest[0], largest[1]))
+    pairs = ((memory_of(here), memory_of(there)), (largest[0], largest[1]))
     return any(now > then * (1 + SLACK) for now, then in pairs)
+
+
+def memory_of(machine: Machine) -> int:
+    """The machine's memory, or as much of it as the control group may take; 0 where it is not known."""
+    limit = machine.container and machine.container.memory_limit_bytes
+    return min(machine.memory_bytes or 0, limit or machine.memory_bytes or 0)

@@ -94,7 +94,7 @@ def judge_traces(traces: Traces) -> Outcome:
     """
     told = told_by_ranks(traces)
     if traces.ending.timed_out:
-        return timed_out(traces)
+        return timed_out(traces, told)
     if told is not None and told.kind != "failed":
         return told
     if traces.missing:
@@ -118,14 +118,16 @@ def told_by_ranks(traces: Traces) -> Outcome | None:
     return None
 
 
-def timed_out(traces: Traces) -> Outcome:
-    """What is known of a trial whose time was over."""
+def timed_out(traces: Traces, told: Outcome | None) -> Outcome:
+    """What is known of a trial whose time was over; a rank that failed before, and told why, is the reason."""
     evidence = [f"killed after {format_duration(traces.trial.timeout_s)}, as timeout_s says"]
     if traces.lines:
         silent_s = datetime.now(UTC).timestamp() - traces.log.stat().st_mtime
         evidence.append(f"its last output was {format_duration(max(0.0, silent_s))} before the end")
     if traces.records:
         evidence.append(f"{len(traces.records)} of {traces.trial.world_size} ranks had left a record")
+    if told is not None and told.kind != "unsupported":
+        return told.model_copy(update={"evidence": (*told.evidence, *evidence)})
     reason = f"not done after {format_duration(traces.trial.timeout_s)}"
     return ended(traces, "timeout", "time_limit", reason, evidence)
 

@@ -22,6 +22,7 @@ from harness.runner.progress import Estimates
 from harness.runner.provenance import provenance_of, shared_provenance
 from harness.runner.run import Door, Run, Task
 from harness.schema.backend import BackendInfo
+from harness.schema.record import spelled_out
 from harness.schema.result import DataPaths, Outcome
 from harness.schema.system import Machine
 from harness.schema.trial import DataNames, Trial
@@ -108,13 +109,14 @@ def make_run(prepared: Prepared, store: Store, *, try_larger: bool = False) -> t
 
     Raises:
         DataError: a data set is missing or cannot be generated.
-        MatrixError: a trial reads weights that will not be there.
+        MatrixError: a trial reads weights that will not be there, or a path is not UTF-8.
         StoreError: the store cannot keep the matrix.
     """
     check_weights(prepared.plan, store.weights_names())
     tasks = [task_of(point) for point in prepared.plan.points]
     trials = [task.work for task in tasks if task.declined is None]
     data = resolve_data(trials)
+    refuse_odd_paths(store.folder.resolve(), *(path for each in data.values() for path in (each.train, each.val)))
     entry_points = backend_entry_points()
     names = {task.trial.backend for task in tasks}
     doors = {name: Door(entry_points[name].value, prepared.backends[name].launchers) for name in names}
@@ -146,6 +148,17 @@ def resolve_data(trials: Iterable[Trial]) -> dict[DataNames, DataPaths]:
     return {name: DataPaths(train=resolve(name.train), val=resolve(name.val)) for name in names}
 
 
+def refuse_odd_paths(*paths: str | Path) -> None:
+    """Refuse paths that workers cannot be told of: what they are told is JSON.
+
+    Raises:
+        MatrixError: one of the paths is not UTF-8.
+    """
+    for path in map(str, paths):
+        if spelled_out(path) != path:
+            raise MatrixError(f"{spelled_out(path)}: a folder's name is not UTF-8; run in folders whose names are")
+
+
 def fingerprints_of(data: Mapping[DataNames, DataPaths]) -> dict[str, str]:
     """SHA-256 of every annotation file, by the set's name in the matrix."""
     references: dict[str, str] = {}
@@ -155,8 +168,8 @@ def fingerprints_of(data: Mapping[DataNames, DataPaths]) -> dict[str, str]:
 
 
 def known_estimates(store: Store) -> Estimates:
-    """Durations of the trials that a store has; an empty one knows nothing."""
+    """Durations of the trials that a store has; an empty one knows nothing, nor does a record that cannot be read."""
     estimates = Estimates()
-    for result in store.load_all():
+    for result in store.load_sound()[0]:
         estimates.add(result)
     return estimates

@@ -1,5 +1,6 @@
 """What a person sees while a matrix runs: one line when a trial starts, one when it ends, and the time left."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,9 +8,13 @@ from statistics import fmean
 from typing import TextIO
 
 from harness.analysis.metrics import throughput
+from harness.matrix.source import printable
 from harness.schema.result import TrialResult
 from harness.schema.trial import OptionValue, Trial
 from harness.units import format_duration
+
+NOTHING_TO_SHOW = frozenset({"ok", "unsupported", "skipped"})
+"""Outcomes whose line says all; of the others `harness show` has a log and evidence."""
 
 
 @dataclass
@@ -58,7 +63,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print one line at once."""
-        print(line, file=self.stream, flush=True)
+        tell(line, self.stream)
 
     def start(self, trial: Trial, left_s: float | None) -> None:
         """Say what runs now and how long the rest may take."""
@@ -71,7 +76,23 @@ class Progress:
         outcome = result.outcome
         detail = f"{outcome.kind}: {outcome.reason}" if outcome.reason else headline(result)
         name = title(result.trial, self.varying)
-        self.say(f"[{self.finished}/{self.total}] {name}: {detail} ({format_duration(result.duration_s)})")
+        took = format_duration(result.duration_s)
+        asked = "" if outcome.kind in NOTHING_TO_SHOW else f"; trial {result.trial_id.rpartition('-')[2]}"
+        self.say(f"[{self.finished}/{self.total}] {name}: {detail} ({took}{asked})")
+
+
+def tell(line: str, stream: TextIO) -> None:
+    """Print one line, in which a worker's words do nothing to the terminal.
+
+    Where nobody reads any more, as after `| head` or when the terminal is gone, the run goes on in silence.
+    """
+    try:
+        print(printable(line), file=stream, flush=True)
+    except OSError:
+        # What is left in the stream's buffer would fail again, as the program ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def varying_options(trials: Sequence[Trial]) -> frozenset[str]:

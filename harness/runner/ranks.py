@@ -9,8 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from harness.runner.process import exit_or_signal
-
 Place = dict[str, int | str]
 """Environment variables that tell a rank which one it is and how to meet the others."""
 
@@ -36,7 +34,7 @@ def run_ranks(count: int, assignment: str, place_of: Callable[[int], Place]) -> 
         if process is not None and code != 0:
             for other in by_pid.values():
                 other.kill()
-            return code if exit_or_signal(code)[1] is None else 128 + abs(code)
+            return 128 - code if code < 0 else code
     return 0
 
 

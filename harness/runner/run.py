@@ -18,12 +18,15 @@ from harness.runner.outcomes import judge
 from harness.runner.progress import Estimates, Progress, varying_options
 from harness.runner.weights import digests, keep_weights, resolved, why_without, with_names
 from harness.runner.workers import Workers
+from harness.schema.causes import Cause
 from harness.schema.result import Assignment, DataPaths, Outcome, OutcomeKind, RankRecord, Rehearsal, TrialResult
 from harness.schema.system import Machine, Provenance
 from harness.schema.trial import DataNames, Launcher, Trial
 
 WEIGHTS_FILE = "weights.safetensors"
 """In a trial's scratch folder, until all its ranks are well."""
+UNTRIED: frozenset[Cause | None] = frozenset({"excluded", "infeasible", "too_large"})
+"""Why a point was declined, where that can change from run to run; what is missing of weights is looked at apart."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Run:
             recorded = self.recorded(tasks, redo)
             outcomes = {trial_id: outcome.kind for trial_id, outcome in recorded.items()}
             self.reopen(tasks, savers, outcomes)
-            self.reopen_smaller(tasks, recorded, outcomes)
+            self.reopen_declined(tasks, recorded, outcomes)
             left = {task.trial.trial_id: task for task in tasks if task.trial.trial_id not in outcomes}
             varying = varying_options([task.trial for task in tasks])
             progress = Progress(total=len(tasks), varying=varying, finished=len(outcomes))
@@ -110,7 +113,10 @@ class Run:
         """The outcomes that the store has of these points, less those to be done again."""
         wanted = {task.trial.trial_id for task in tasks}
         outcomes: dict[str, Outcome] = {}
-        for result in self.store.load_all():
+        results = self.store.load_all()
+        if redo:
+            self.store.require_room()
+        for result in results:
             self.estimates.add(result)
             if result.rehearsal is not None and result.outcome.kind not in redo:
                 self.rehearsed.setdefault(result.rehearsal.stand_in.trial_id, result)
@@ -134,14 +140,18 @@ class Run:
                 self.store.supersede(trial.trial_id)
                 del outcomes[trial.trial_id]
 
-    def reopen_smaller(
+    def reopen_declined(
         self, tasks: Sequence[Task], recorded: Mapping[str, Outcome], outcomes: dict[str, OutcomeKind]
     ) -> None:
-        """Take points out of these outcomes that were skipped as too large, where nothing recorded says so any more."""
+        """Take points out of these outcomes that were never tried, where what held against them no longer does.
+
+        A rule that the matrix has no more, a device that is here now, a smaller point's want of memory.
+        """
         for task in tasks:
             trial_id = task.trial.trial_id
-            skipped = trial_id in outcomes and recorded[trial_id].cause == "too_large"
-            if skipped and task.declined is None and self.ceilings.why_not(task.trial) is None:
+            cause = recorded[trial_id].cause if trial_id in outcomes else None
+            too_large = cause == "too_large" and self.ceilings.why_not(task.trial) is not None
+            if cause in UNTRIED and task.declined is None and not too_large:
                 self.store.supersede(trial_id)
                 del outcomes[trial_id]
 
@@ -188,7 +198,8 @@ class Run:
             if outcome.kind == "ok" and trial.save_weights is not None:
                 outcome = keep_weights(outcome, scratch / WEIGHTS_FILE, self.store.weights(trial.save_weights))
         except OSError as error:
-            raise StoreError(f"cannot run {trial.trial_id}: {error.strerror}: {error.filename}") from error
+            place = error.filename or self.store.folder
+            raise StoreError(f"cannot run {trial.trial_id}: {error.strerror}: {place}; it is not recorded") from error
         if len(records) < trial.world_size or outcome.cause in {"no_space", "read_only"}:
             self.store.require_room()
         samples = self.store.samples(trial.trial_id)

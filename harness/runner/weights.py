@@ -1,6 +1,7 @@
 """Weights on their way from the trial that saves them, through the store, to the trials that read them by name."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import file_digest
 from pathlib import Path
 
@@ -42,20 +43,18 @@ def resolved(trial: Trial, store: Store) -> Trial:
 
 
 def digests(told: Trial) -> dict[str, str]:
-    """SHA-256 of each weights file that the workers are told of, by option.
+    """SHA-256 of each weights file that the workers are told of, by option; one that is unreadable is for them to name.
 
     Args:
         told: the trial as `resolved` has it.
-
-    Raises:
-        OSError: a file cannot be read.
     """
+    given = {option: value for option, value in told.options.items() if option.endswith(OWN_FILE)}
     found = {}
-    for option, value in told.options.items():
-        path = Path(value) if isinstance(value, str) and option.endswith(OWN_FILE) else None
-        if path is not None and path.is_file():
-            with path.open("rb") as file:
-                found[option] = file_digest(file, "sha256").hexdigest()
+    for option, value in given.items():
+        with suppress(OSError):
+            if isinstance(value, str) and Path(value).is_file():
+                with Path(value).open("rb") as file:
+                    found[option] = file_digest(file, "sha256").hexdigest()
     return found
 
 

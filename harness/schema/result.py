@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from harness.schema.causes import CAUSES, Cause
 from harness.schema.measurement import Accuracy, Measurement, Probe, TimerCost, Window
-from harness.schema.record import Record
+from harness.schema.record import Record, Words
 from harness.schema.system import Machine, Provenance
 from harness.schema.telemetry import Telemetry
 from harness.schema.trial import Trial
@@ -15,20 +15,22 @@ from harness.schema.trial import Trial
 OutcomeKind = Literal["ok", "unsupported", "out_of_memory", "timeout", "crashed", "diverged", "failed", "skipped"]
 OUTCOME_KINDS: tuple[OutcomeKind, ...] = get_args(OutcomeKind)
 BAD_OUTCOMES: frozenset[OutcomeKind] = frozenset({"failed", "crashed", "timeout"})
+VERSION: Literal[3] = 3
+"""Of the records that are written; TrialResult has the history."""
 
 
 class Outcome(Record):
     """How a trial ended, with its evidence; every kind but ok has a reason, and those of this version a cause."""
 
     kind: OutcomeKind
-    reason: str | None = None
+    reason: Words | None = None
     cause: Cause | None = None
     """What harness.schema.causes knows for this kind; None where the outcome is ok, and in older records."""
     exit_code: int | None = None
     signal: str | None = None
     peak_memory_bytes: int | None = None
     """Largest resident memory that one of its processes is known to have had; None where none is known."""
-    evidence: tuple[str, ...] = ()
+    evidence: tuple[Words, ...] = ()
     """What the cause was found by, a line each: the log's line, the counter that rose, the limit that was met."""
     log_tail: tuple[str, ...] = ()
 
@@ -72,7 +74,7 @@ class RankRecord(Record):
     peak_memory_bytes: int
     time_to_target_s: float | None = None
     timer: TimerCost | None = None
-    settings: dict[str, str] = Field(default_factory=dict)
+    settings: dict[str, Words] = Field(default_factory=dict)
     """What the backend really used, in its own words: half type, kernels that ran, memory format."""
     probe: Probe | None = None
 
@@ -104,7 +106,7 @@ class TrialResult(Record):
     window, what timing costs, causes of outcomes and more provenance; what older records lack is unknown in them.
     """
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[3] = VERSION
     trial_id: str
     trial: Trial
     rehearsal: Rehearsal | None = None
@@ -143,7 +145,7 @@ class TrialResult(Record):
         """A record of an older version as one of this."""
         if not isinstance(data, dict) or data.get("schema_version") not in {1, 2}:
             return data
-        lifted = data | {"schema_version": 3}
+        lifted = data | {"schema_version": VERSION}
         trial = data.get("trial")
         if data["schema_version"] == 1 and isinstance(trial, dict):
             saved = data.get("trial_id") if trial.get("save_weights") else None

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from harness.schema.record import Record
+from harness.schema.record import Record, Words
 
 Limit = int | Literal["unlimited"] | None
 """A soft limit of a process; None where the system has no such limit."""
@@ -197,17 +197,17 @@ class Provenance(Record):
     """Of the harness's own source files, whether or not they stand in a checkout."""
     backend_sha256: str | None = None
     """Of the source files of the package that the backend is in."""
-    matrix_file: str | None = None
+    matrix_file: Words | None = None
     """The matrix file's name, without folders."""
     matrix_sha256: str | None = None
     """Of its bytes; the store keeps them as matrices/SHA256.yaml."""
-    command: tuple[str, ...]
-    working_directory: str | None = None
+    command: tuple[Words, ...]
+    working_directory: Words | None = None
     """Where relative paths of the matrix begin; ~ for the user's home."""
     packages: dict[str, str]
     software: Software | None = None
     kernels: KernelSources | None = None
-    environment: dict[str, str]
+    environment: dict[str, Words]
     """Environment variables that change how frameworks compute or communicate."""
     containment: str
     """How the worker's processes are held together: pid-namespace or session."""

@@ -53,8 +53,27 @@ def test_every_field_of_a_result_has_its_place():
 def test_every_rule_is_about_a_field():
     """A rule for a field that is gone would be forgotten."""
     known = [*FIELDS, "provenance.data_fingerprints.val", *(f"settings.{name}" for name in ("kernels", "weights"))]
-    known += [f"provenance.environment.{name}" for name in ("CUDA_VISIBLE_DEVICES", "PYTHONHASHSEED")]
+    noted = ("CUDA_VISIBLE_DEVICES", "PYTHONHASHSEED", "TF_CPP_MIN_LOG_LEVEL", "NCCL_DEBUG_FILE", "TORCH_HOME")
+    known += [f"provenance.environment.{name}" for name in (*noted, "TORCHINDUCTOR_CACHE_DIR", "CUDA_CACHE_PATH")]
     assert [rule.fields for rule in RULES if rule not in {rule_of(field) for field in known}] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "agreement"),
+    [
+        ("TORCH_LOGS", "noted"),
+        ("HOROVOD_LOG_LEVEL", "noted"),
+        ("NCCL_DEBUG", "noted"),
+        ("CUDA_CACHE_PATH", "noted"),
+        ("CUDA_CACHE_DISABLE", "must agree"),
+        ("NCCL_ALGO", "must agree"),
+        ("XLA_FLAGS", "must agree"),
+        ("NVIDIA_TF32_OVERRIDE", "must agree"),
+    ],
+)
+def test_switches_that_change_no_computing_may_differ(name, agreement):
+    """What is printed and where files are kept is told; what changes how frameworks compute must agree."""
+    assert rule_of(f"provenance.environment.{name}").agreement == agreement
 
 
 def test_an_unplaced_field_must_agree():

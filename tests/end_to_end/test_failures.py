@@ -1,5 +1,6 @@
 """Planted failures, through the command line: each is its own row with its cause, and nothing else is lost."""
 
+import contextlib
 import json
 import os
 import re
@@ -198,6 +199,30 @@ def test_a_full_disk_loses_nothing(harness: Harness, tmp_path: Path, disk: Path)
     assert {record["outcome"]["kind"] for record in after.values()} == {"ok"}
     assert len(after) == 4
     assert {name: after[name] for name in before} == before
+
+
+def test_a_disk_that_is_too_full_for_a_report_keeps_the_trials(harness: Harness, tmp_path: Path, disk: Path) -> None:
+    """The outcomes are told, and what makes the report later; no record is moved aside for one that cannot be kept."""
+    matrix = tmp_path / "faults.yaml"
+    matrix.write_text(MATRIX.format(faults="none").replace("fault: hangs", "fault: chatter"))
+    arguments = ("run", matrix, "--results", disk / "store", "--only", "phase=infer")
+    assert harness(*arguments).returncode == 0
+    before = records(disk / "store")
+    fill = disk / "fill"
+    with contextlib.suppress(OSError), fill.open("wb") as file:
+        while True:
+            file.write(bytes(4096))
+            file.flush()
+    full = harness(*arguments)
+    assert (full.returncode, full.stdout) == (1, "1 ok\n")
+    assert "No space left on device; all trials are recorded, and `harness report" in last_line(full)
+    fresh = harness(*arguments, "--fresh")
+    assert fresh.returncode == 1
+    assert "No space left on device; what is recorded is safe" in last_line(fresh)
+    assert records(disk / "store") == before
+    assert harness("report", disk / "store").returncode == 0
+    fill.unlink()
+    assert harness(*arguments).returncode == 0
 
 
 def test_a_read_only_store_loses_nothing(harness: Harness, tmp_path: Path, disk: Path) -> None:

@@ -95,15 +95,20 @@ def test_a_second_runner_is_refused(start: Start, harness: Harness, matrix: Path
     assert first.returncode == 0, errors
 
 
-def test_ctrl_c_leaves_a_store_that_resumes(start: Start, harness: Harness, matrix: Path) -> None:
-    """Exit code 130, no worker left, and the same command goes on from there."""
+@pytest.mark.parametrize("how", [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGINT,) * 2])
+def test_ctrl_c_leaves_a_store_that_resumes(
+    start: Start, harness: Harness, matrix: Path, how: tuple[signal.Signals, ...]
+) -> None:
+    """Also twice, by a scheduler's signal or a terminal's end: no worker left, and the same command goes on."""
     runner = start("run", matrix)
     while len(records(matrix.parent)) < 2:
         assert runner.poll() is None
         time.sleep(0.01)
-    os.kill(runner.pid, signal.SIGINT)
+    for number in how:
+        os.kill(runner.pid, number)
+        time.sleep(0.02)
     _, errors = runner.communicate(timeout=30)
-    assert runner.returncode == 130
+    assert runner.returncode == 130 or (len(how) > 1 and runner.returncode == -signal.SIGINT)
     assert "run the same command again" in errors
     assert "Traceback" not in errors
     assert workers_of(matrix.parent) == []
@@ -114,6 +119,56 @@ def test_ctrl_c_leaves_a_store_that_resumes(start: Start, harness: Harness, matr
     after = records(matrix.parent)
     assert len(after) == POINTS
     assert {name: after[name] for name in before} == before
+
+
+def test_a_run_under_nohup_outlives_its_terminal(start: Start, matrix: Path) -> None:
+    """What ignores SIGHUP as it starts goes on ignoring it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        runner = start("run", matrix, "--only", "phase=infer precision=fp32")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for_worker(matrix.parent, runner)
+    os.kill(runner.pid, signal.SIGHUP)
+    _, errors = runner.communicate(timeout=60)
+    assert runner.returncode == 0, errors
+
+
+def test_an_interrupted_fresh_run_says_how_to_go_on(start: Start, harness: Harness, matrix: Path) -> None:
+    """Without --fresh, which would begin anew: what it has done by then is kept."""
+    some = ("--only", "phase=infer")
+    assert harness("run", matrix, *some).returncode == 0
+    old = records(matrix.parent)
+    runner = start("run", matrix, *some, "--fresh")
+    while not (done := records(matrix.parent)) or done.keys() == old.keys():
+        assert runner.poll() is None
+        time.sleep(0.01)
+    os.kill(runner.pid, signal.SIGINT)
+    _, errors = runner.communicate(timeout=30)
+    assert errors.splitlines()[-1] == "harness: interrupted; without --fresh the same command goes on from here"
+    new = records(matrix.parent)
+    assert harness("run", matrix, *some).returncode == 0
+    final = records(matrix.parent)
+    assert final.keys() == old.keys()
+    assert {name: final[name] for name in new} == new
+    assert not set(final.values()) & set(old.values())
+
+
+@pytest.mark.parametrize("deaf", ["stdout", "stderr", "both"])
+def test_a_run_goes_on_when_nobody_reads_it(start: Start, matrix: Path, deaf: str) -> None:
+    """As after `| head`: every point is recorded, the report is written, and the exit code is that of the trials."""
+    matrix.write_text(matrix.read_text().replace("step_ms: 60.0", "fault: [none, raises]"))
+    runner = start("run", matrix, "--only", "precision=fp32 batch_size_per_gpu=1")
+    assert runner.stdout is not None
+    assert runner.stderr is not None
+    for stream in {"stdout": [runner.stdout], "stderr": [runner.stderr]}.get(deaf, [runner.stdout, runner.stderr]):
+        stream.close()
+    assert runner.wait(60) == 1
+    assert Counter(json.loads(text)["outcome"]["kind"] for text in records(matrix.parent).values()) == {
+        "ok": 2,
+        "failed": 2,
+    }
+    assert (matrix.parent / "results/small/report.md").exists()
 
 
 def test_fresh_runs_a_chosen_point_again_and_keeps_its_old_record(harness: Harness, matrix: Path) -> None:
@@ -133,8 +188,11 @@ def test_fresh_runs_a_chosen_point_again_and_keeps_its_old_record(harness: Harne
 
 
 def test_a_finished_matrix_runs_nothing_again(harness: Harness, matrix: Path) -> None:
-    """The second run starts no worker and changes no record."""
+    """The second run starts no worker and changes no record, and the plan says so."""
+    assert "recorded in" not in harness("plan", matrix).stdout
     assert harness("run", matrix).returncode == 0
+    told = harness("plan", matrix).stdout.splitlines()[-1]
+    assert told == f"recorded in results/small: {POINTS} of these points, which `harness run` does not run again"
     before = records(matrix.parent)
     again = harness("run", matrix)
     assert again.returncode == 0

@@ -20,6 +20,7 @@ def test_switches_are_kept_and_secrets_are_not():
         "MALLOC_ARENA_MAX": "2",
         "NCCL_ALGO": "Ring",
         "NVIDIA_TF32_OVERRIDE": "0",
+        "OMPI_MCA_btl": "self,tcp",
         "OMP_NUM_THREADS": "1",
         "PYTHONHASHSEED": "1",
         "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
@@ -39,6 +40,8 @@ def test_switches_are_kept_and_secrets_are_not():
         "TORCH_HUB_AUTH": "x",
         "MKL_LICENSE_KEY": "x",
         "MY_OMP_NUM_THREADS": "1",
+        "OMPI_MCA_orte_hnp_uri": "1234.0;tcp://10.0.0.1:40001",
+        "OMPI_MCA_ess_base_jobid": "1234",
         "TF_CPU_PROFILE_SINK": "https://ada:lovelace@host/x",
     }
     assert switches({**others, **kept}) == kept

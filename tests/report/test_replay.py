@@ -14,7 +14,7 @@ from made_results import MACHINE, PROVENANCE, make_result
 from harness.errors import ReportError
 from harness.report.replay import Here, kept_matrix, replay
 from harness.results.store import Store
-from harness.schema.result import Outcome
+from harness.schema.result import Imported, Outcome
 from harness.schema.system import Cpu, Machine, Provenance
 from harness.schema.trial import DataNames
 
@@ -128,7 +128,7 @@ def test_weights_are_brought_along(store):
 
 def test_weights_that_are_gone_are_made_by_their_chain(store):
     """The trials that lead to them run before, first things first; without any, a comment says so."""
-    first = make_result(provenance=KEPT, data=SYNTHETIC, save_weights="one")
+    first = make_result(provenance=KEPT, data=SYNTHETIC, save_weights="one", timeout_s=7200.5)
     second = make_result(provenance=KEPT, data=SYNTHETIC, options={"weights": "store:one"}, save_weights="two")
     last = make_result(provenance=KEPT, data=SYNTHETIC, phase="eval", options={"weights": "store:two"})
     remarks, _ = printed(last, store)
@@ -138,10 +138,11 @@ def test_weights_that_are_gone_are_made_by_their_chain(store):
     _, words = printed(last, store)
     wanted = ",".join(each.trial_id for each in (first, second, last))
     assert words[words.index("--only") + 1] == f"trial_id={wanted}"
+    assert words[words.index("--timeout") + 1] == "7200.5"
 
 
 def test_records_that_lead_to_no_matrix_are_refused(store):
-    """One from before matrices were kept, one whose copy was changed, one whose copy is gone: a line each."""
+    """One from before matrices were kept, one whose copy was changed or is gone, one read from a log: a line each."""
     with pytest.raises(ReportError, match="names no copy of its matrix; the command was harness run matrices/demo"):
         kept_matrix(make_result(), store)
     result = make_result(provenance=KEPT)
@@ -150,8 +151,14 @@ def test_records_that_lead_to_no_matrix_are_refused(store):
     with pytest.raises(ReportError, match="was changed; its SHA-256 is"):
         kept_matrix(result, store)
     store.matrix(DIGEST).unlink()
-    with pytest.raises(ReportError, match="No such file or directory"):
+    lost = r"lost its matrix: .*\.yaml: No such file or directory; the command was harness run matrices/demo"
+    with pytest.raises(ReportError, match=lost):
         kept_matrix(result, store)
+    with pytest.raises(ReportError, match="names no copy of its matrix; nor how it was run"):
+        kept_matrix(make_result(provenance=None), store)
+    source = Imported(format="dllogger", file="log\n.json", sha256="00" * 32, timed_by="none")
+    with pytest.raises(ReportError, match=r"not run here but read from the log log .json$"):
+        kept_matrix(make_result(imported=source), store)
 
 
 @settings(max_examples=30, deadline=None)

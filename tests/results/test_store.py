@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,12 +72,36 @@ def test_a_record_of_version_1_is_read(store: Store, saves: bool) -> None:
     assert (read.schema_version, read.trial.options) == (3, trial.options)
 
 
-def test_a_broken_record_is_named(store: Store) -> None:
-    """A file that is no record is named in one line."""
-    (store.trials / "odd.json").write_text('{"schema_version": 4}')
-    with pytest.raises(StoreError, match=r"odd\.json is not a result of this version: schema_version") as caught:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"schema_version": 4}', "was written by a newer harness: schema_version 4, and this one reads up to 3; use"),
+        ('{"schema_version": 0}', "is not a result of this version: schema_version: Input should be 3; move it out"),
+        ('{"schema_version": 3, "tri', "is broken: Invalid JSON: EOF while parsing a string"),
+        ("", "is broken: Invalid JSON: EOF while parsing a value"),
+        (result_of(demo_trial()).model_dump_json(), f"is the record of '{demo_trial().trial_id}'; name it so, or move"),
+    ],
+)
+def test_a_broken_record_is_named(store: Store, text: str, message: str) -> None:
+    """A file that is no record, or that of another trial, is named in one line that says what to do."""
+    (store.trials / "odd.json").write_text(text)
+    with pytest.raises(StoreError, match=rf"odd\.json {re.escape(message)}") as caught:
         store.load_all()
     assert "\n" not in str(caught.value)
+
+
+def test_records_that_can_be_read_are_read_beside_broken_ones(store: Store) -> None:
+    """Each broken one has its line; who wants all records is told how many there are."""
+    sound = result_of(demo_trial())
+    store.commit(sound)
+    for name in ("odd", "other"):
+        (store.trials / f"{name}.json").write_text("{")
+    results, broken = store.load_sound()
+    assert results == [sound]
+    assert [str(error).partition(".json ")[0][-5:] for error in broken] == ["s/odd", "other"]
+    assert store.load_sound("demo") == ([sound], [])
+    with pytest.raises(StoreError, match=r"odd\.json is broken.*\(2 in all: `harness show .*` names them\)"):
+        store.load_all()
 
 
 def test_a_second_runner_is_refused_in_one_line(store: Store) -> None:
@@ -161,6 +186,22 @@ def test_a_superseded_record_is_kept_aside(store: Store) -> None:
     assert len(list((store.folder / "superseded").iterdir())) == 2
 
 
+def test_a_superseded_record_never_takes_the_place_of_another(store: Store) -> None:
+    """Also where somebody has removed an earlier one: numbers go on from the last."""
+    result = result_of(demo_trial())
+    for _ in range(11):
+        store.commit(result)
+        store.supersede(result.trial_id)
+    folder = store.folder / "superseded"
+    (folder / f"{result.trial_id}.3.json").unlink()
+    last = folder / f"{result.trial_id}.10.json"
+    written = last.stat()
+    store.commit(result)
+    store.supersede(result.trial_id)
+    assert last.stat() == written
+    assert (folder / f"{result.trial_id}.11.json").exists()
+
+
 def test_records_are_read_in_the_order_they_were_started(store: Store) -> None:
     """Not in the order of their names."""
     later = result_of(demo_trial(seed=1))
@@ -188,6 +229,18 @@ def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingStoreError, match="holds no results; `harness run MATRIX"):
         open_for_reading(tmp_path)
     assert MissingStoreError.exit_code == 2
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MissingStoreError, match="file is no folder; name the one"):
+        open_for_reading(tmp_path / "file")
+
+
+def test_a_place_that_cannot_be_looked_at_is_not_taken_for_empty() -> None:
+    """What is there is not known, so a run must not begin anew and a reader must not say that there is nothing."""
+    folder = Path("a" * 300)
+    store = Store(folder)
+    for look in (store.done, store.load_all, store.load_sound, store.weights_names, lambda: open_for_reading(folder)):
+        with pytest.raises(StoreError, match=r"cannot read a.*: File name too long"):
+            look()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

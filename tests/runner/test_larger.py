@@ -12,6 +12,7 @@ from harness.runner.larger import Ceilings, no_smaller
 from harness.runner.prepare import make_run, prepare
 from harness.runner.run import Door, Run, Task
 from harness.schema.result import DataPaths, Outcome
+from harness.schema.system import Container
 from harness.schema.trial import DataNames, Trial
 
 OUT = Outcome(kind="out_of_memory", cause="cuda_memory", reason="CUDA out of memory")
@@ -114,6 +115,20 @@ def test_a_machine_with_more_memory_has_another_ceiling() -> None:
         ceilings = Ceilings(here)
         ceilings.add(result_of(demo_trial(batch_size_per_gpu=4), outcome=OUT, machine=there))
         assert (ceilings.why_not(demo_trial(batch_size_per_gpu=8)) is not None) == skipped
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "skipped"),
+    [(2**30, None, False), (2**30, 2**31, False), (2**30, 2**30, True), (None, 2**30, True), (2**40, None, True)],
+)
+def test_a_control_group_s_limit_is_the_memory_there_is(then: int | None, now: int | None, skipped: bool) -> None:
+    """What ran out in a narrow container is tried again in a wider one, and outside."""
+    machine = make_machine()
+    limited = {limit: Container(kind="docker", memory_limit_bytes=limit) for limit in (then, now)}
+    here, there = (machine.model_copy(update={"container": limited[limit]}) for limit in (now, then))
+    ceilings = Ceilings(here)
+    ceilings.add(result_of(demo_trial(batch_size_per_gpu=4), outcome=OUT, machine=there))
+    assert (ceilings.why_not(demo_trial(batch_size_per_gpu=8)) is not None) == skipped
 
 
 def test_larger_points_are_skipped_in_the_run_and_when_it_resumes(tmp_path: Path) -> None:

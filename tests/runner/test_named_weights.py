@@ -73,3 +73,12 @@ def test_weights_that_went_missing_are_the_reason(run: Run) -> None:
     run.store.weights("small").unlink()
     assert run.carry_out([Task(SAVER), Task(READER)]) == {"ok": 1, "skipped": 1}
     assert "which the store does not have" in str(run.store.load(READER.trial_id).outcome.reason)
+
+
+def test_a_file_that_cannot_be_read_is_its_own_trial_s_failure(run: Run) -> None:
+    """The backend meets the same and says so; the points after it run."""
+    unreadable, well = demo_trial(options={"weights": "/proc/self/mem"}), demo_trial()
+    assert run.carry_out([Task(unreadable), Task(well)]) == {"failed": 1, "ok": 1}
+    failed = run.store.load(unreadable.trial_id)
+    assert failed.weights_read == {}
+    assert "Input/output error" in str(failed.outcome.reason)

@@ -176,6 +176,23 @@ def test_the_first_rank_that_failed_tells_why_and_the_largest_memory_is_kept(tmp
     assert outcome.peak_memory_bytes == 50
 
 
+def test_a_rank_that_failed_before_the_time_was_over_is_the_reason(tmp_path: Path) -> None:
+    """A worker that told why it failed and then hung, as libraries do on leaving, is no mere time-out."""
+    over = Ending(None, None, timed_out=True)
+    failed = record(0, kind="out_of_memory", cause="cuda_memory", reason=ASKED, evidence=("raised from x",))
+    outcome = judge_traces(traces(tmp_path / "log", "", over, gpus=2, records=[failed]))
+    assert (outcome.kind, outcome.cause, outcome.reason) == ("out_of_memory", "cuda_memory", f"rank 0: {ASKED}")
+    assert outcome.evidence[:2] == ("raised from x", "killed after 30 s, as timeout_s says")
+    well = judge_traces(traces(tmp_path / "log", "", over, gpus=2, records=[record(0, kind="ok")]))
+    assert (well.kind, well.cause) == ("timeout", "time_limit")
+
+
+def test_an_exception_without_a_message_is_named_once() -> None:
+    """Not `MemoryError: MemoryError`."""
+    assert outcome_of(MemoryError(), "mine").reason == "MemoryError"
+    assert outcome_of(ValueError("x"), "mine").reason == "ValueError: x"
+
+
 def test_what_is_not_known_of_memory_is_none(tmp_path: Path) -> None:
     """Not zero."""
     assert judge_traces(traces(tmp_path / "log", "", ending(7))).peak_memory_bytes is None
@@ -230,3 +247,10 @@ def test_an_exception_is_one_cause(error: Exception, expected: tuple[str, str]) 
     outcome = outcome_of(error, "mine.plugin:Backend")
     assert (outcome.kind, outcome.cause) == expected
     assert outcome.reason
+
+
+def test_an_exception_that_was_raised_from_itself_has_an_outcome() -> None:
+    """Python allows it, alone and in a ring; the worker must not look for its origin for ever."""
+    alone, one, two = ValueError("alone"), ValueError("one"), ValueError("two")
+    alone.__cause__, one.__cause__, two.__cause__ = alone, two, one
+    assert [outcome_of(error, "mine").reason for error in (alone, one)] == ["ValueError: alone", "ValueError: one"]

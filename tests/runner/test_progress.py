@@ -32,7 +32,7 @@ def test_options_are_named_where_they_vary() -> None:
 
 
 def test_an_ended_trial_shows_its_first_figures_or_its_reason() -> None:
-    """Throughput over the slowest rank, AP where it was scored, the reason otherwise."""
+    """Throughput over the slowest rank, AP where it was scored; otherwise the reason, and what `show` finds it by."""
     numbers = dict.fromkeys(CocoMetrics.model_fields, None) | {"kind": "bbox", "ap": 0.25}
     accuracy = Accuracy(metrics=(CocoMetrics.model_validate(numbers),), images=1, detections=1, scorer="s")
     progress = Progress(total=2, stream=io.StringIO())
@@ -40,7 +40,17 @@ def test_an_ended_trial_shows_its_first_figures_or_its_reason() -> None:
     progress.end(result_of(demo_trial(), outcome=Outcome(kind="failed", reason="ValueError: boom")))
     first, second = progress.stream.getvalue().splitlines()
     assert first == "[1/2] demo infer cpu ×1 batch 1 fp32: ok, 3.00 images/s, bbox AP 0.250 (3.0 s)"
-    assert second == "[2/2] demo infer cpu ×1 batch 1 fp32: failed: ValueError: boom (3.0 s)"
+    asked_for = demo_trial().trial_id[-10:]
+    assert second == f"[2/2] demo infer cpu ×1 batch 1 fp32: failed: ValueError: boom (3.0 s; trial {asked_for})"
+
+
+def test_no_reason_acts_on_the_terminal() -> None:
+    """A worker's words stay words on one line."""
+    progress = Progress(total=1, stream=io.StringIO())
+    progress.end(result_of(demo_trial(), outcome=Outcome(kind="failed", reason="a\x1b]0;title\x07b\nc\u202e\ud800")))
+    text = progress.stream.getvalue()
+    assert text.count("\n") == 1
+    assert r"failed: a\x1b]0;title\x07b\nc\u202e\ud800 (" in text
 
 
 @pytest.mark.parametrize("repeat", [0, 2])

@@ -4,6 +4,8 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -117,6 +119,32 @@ def test_failed_points_run_again_when_asked(run: Run) -> None:
     run.carry_out([good, bad], redo=frozenset({"failed"}))
     assert run.store.load(good.trial.trial_id) == before
     assert len(list((run.store.folder / "superseded").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause", "counts"),
+    [("skipped", "excluded", {"ok": 1}), ("unsupported", "infeasible", {"ok": 1}), ("skipped", None, {"skipped": 1})],
+)
+def test_a_point_that_was_declined_runs_once_nothing_speaks_against_it(
+    run: Run, kind: Any, cause: Any, counts: dict[str, int]
+) -> None:
+    """A rule that is gone, a machine that can: it was never tried. Older records do not say why, so they stay."""
+    trial = demo_trial()
+    declined = Outcome(kind=kind, cause=cause, reason="not published")
+    for _ in range(2):
+        assert run.carry_out([Task(trial, declined)]) == {kind: 1}
+    assert not (run.store.folder / "superseded").exists()
+    assert run.carry_out([Task(trial)]) == counts
+
+
+def test_old_records_stay_in_place_where_no_new_ones_can_be_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk nothing is moved aside, so that what was known stays in sight."""
+    task = Task(demo_trial())
+    run.carry_out([task])
+    monkeypatch.setattr(Store, "require_room", Mock(side_effect=StoreError("cannot write: No space left on device")))
+    with pytest.raises(StoreError, match="No space left"):
+        run.carry_out([task], redo=frozenset({"ok"}))
+    assert run.store.done() == {task.trial.trial_id}
 
 
 def test_ranks_are_summed_and_meet(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

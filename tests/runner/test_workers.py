@@ -1,5 +1,6 @@
 """What a trial's record says when its processes could not do their part, and time-outs of any length."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,3 +39,26 @@ def test_a_command_ends_by_itself_or_by_the_time_out(tmp_path: Path, timeout_s: 
     command = [sys.executable, "-c", f"import sys, time; time.sleep({seconds}); sys.exit(3)"]
     with (tmp_path / "log").open("wb") as log:
         assert run_command(command, {}, log, timeout_s) == ending
+
+
+RANKS = """
+import subprocess, sys
+from harness.runner import ranks
+ranks.start = lambda place, assignment: subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+sys.exit(ranks.run_ranks(1, "", lambda rank: {}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "code"),
+    [
+        ("pass", 0),
+        ("import os; os._exit(7)", 7),
+        ("import os; os._exit(137)", 137),
+        ("import os; os.kill(os.getpid(), 11)", 139),
+        ("import os; os.kill(os.getpid(), 34)", 162),
+    ],
+)
+def test_a_rank_s_end_is_its_launcher_s(does: str, code: int) -> None:
+    """Its exit code, whatever that is, or 128 more than the signal's number."""
+    assert subprocess.run([sys.executable, "-c", RANKS, does], check=False, timeout=60).returncode == code
