@@ -3,23 +3,22 @@
 import re
 
 from harness.analysis.audit.columns import EACH, Head, precisions
-from harness.analysis.audit.figures import ANY, SPEEDUP, TIME_SPEEDUP, Unit
+from harness.analysis.audit.figures import ANY, SPEEDUP, TIME, TIME_SPEEDUP, Unit
 from harness.analysis.audit.intervals import Printed, read_number
 
 LONGEST_CELL = 1000
 
 _SIDES = re.compile(r"\(\s*(\w+)\s*/\s*(\w+)\s*\)")
 _RANGE = re.compile(r"\s*[(\[]\s*([^\s–]+?)\s*(?:–|to|,|\.\.\.?)\s*([^\s–]+?)\s*[)\]]")
-NOTE = re.compile(r"\((\d{1,3})\)\s*$")
+NOTE = re.compile(r"(?:\(\d{1,3}\)|[*†‡§¶]+)\s*$")
+"""What points at a footnote: (2) or †; a raised figure might be an exponent as well."""
+_CLOCK = re.compile(r"\s*(\d{1,3}):([0-5]\d):([0-5]\d)\s*$")
+_RATED = re.compile(r"\s*(?:fps|[A-Za-z]{2,}(?: ?/ ?| per )s(?:ec(?:ond)?)?)\s*$", re.IGNORECASE)
 _TIMES: dict[str, Unit] = {
     "ms": "ms",
-    "s": "s",
-    "sec": "s",
-    "h": "hours",
-    "hr": "hours",
-    "hrs": "hours",
-    "hours": "hours",
-    "min": "minutes",
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), "hours"),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), "minutes"),
 }
 
 
@@ -30,8 +29,23 @@ def values_of(head: Head, cell: str) -> list[str]:
     return [cell] if head.statistic != EACH else [part.strip() for part in NOTE.sub("", cell).split("·")]
 
 
+def number_in(head: Head, cell: str) -> tuple[Printed, str] | None:
+    """The number that a cell begins with, and what follows; None of a cell that is no figure."""
+    clock = _CLOCK.match(cell) if head.measure == TIME else None
+    if clock:
+        hours, minutes, seconds = map(int, clock.groups())
+        total = 3600 * hours + 60 * minutes + seconds
+        return Printed(str(total), float(total), 1.0), " s"
+    if cell.lstrip().startswith("+"):
+        return None  # a change: +25 % is 1.25 times as much, or 25 points
+    found = read_number(cell)
+    return found if found is not None and continues(NOTE.sub("", found[1])) else None
+
+
 def continues(rest: str) -> bool:
     """Whether what follows a number leaves it one: a unit, a note, a range, no word and no second number."""
+    if _RATED.match(rest):
+        return True
     word = re.match(r"\s*(×|x\b|%|[A-Za-z]+)?", rest)
     behind = rest[word.end() :].strip() if word else rest
     unit = (word[1] or "").lower() if word else ""

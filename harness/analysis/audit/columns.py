@@ -27,13 +27,23 @@ _PRECISIONS = (
     (re.compile(r"\btf ?32\b"), "TF32"),
     (re.compile(r"\bfp ?32\b"), "FP32"),
 )
-_ACCURACY = re.compile(r"\bm?ap(?:\d\d|s|m|l)?\b|\bar\d*\b")
+_ACCURACY = re.compile(r"\bm?ap(?:\d\d|s|m|l)?\b|\bar\d*\b|\baccuracy\b|\btop[ -]?[15]\b")
 _NO_ACCURACY = re.compile(r"reference|difference|target")
+_SCALING = re.compile(r"\b(?:weak|strong|gpu)[ -]scaling\b|\bscaling factor\b")
 _BATCH = re.compile(r"\b(?:bs|batch(?: ?size)?) ?[=:]? ?(\d+)\b")
 _LEGACY = re.compile(r"(?:legacy[ _])?trimmed[ _]mean[ _](\d\d)\b")
 _SEED = re.compile(r"(?:final )?seed ?#? ?(\d+)")
 _PERCENTILE = re.compile(r"\bp(\d{2}(?:\.\d+)?)\b|(\d{2}(?:\.\d+)?) ?%")
-_RATE = re.compile(r"throughput|\b(?:images|imgs?|items|samples|frames)(?: per | ?/ ?)s(?:ec(?:ond)?)?\b|\bfps\b")
+_RATE = re.compile(r"throughput|\bfps\b")
+_COUNTED = re.compile(r"\b([a-z]+)(?: per | ?/ ?)s(?:ec(?:ond)?)?\b")
+_IMAGES = frozenset(
+    {"image", "images", "img", "imgs", "im", "ims", "frame", "frames", "item", "items", "example", "examples"}
+)
+"""What a batch counts too."""
+_NO_THROUGHPUT = re.compile(
+    r"(?:bit|byte|[kmgt]i?b|[kmgtp]?flop|[kmgt]?op|iteration|iter|it|step|batch|epoch)(?:s|es)?"
+)
+"""What is counted by the second and no throughput of a model, or of batches whose size it leaves open."""
 _UNIT = re.compile(r"[,(\[] ?(ms|milliseconds|sec(?:onds)?|s|hours|hrs|h|minutes|min) ?[)\]]?$")
 _UNITS: dict[str, Unit] = {"m": "ms", "s": "s", "h": "hours"}
 
@@ -86,11 +96,12 @@ def ratio(title: str, words: str) -> Head | None:
     named = precisions(words)
     point = point_of(words)
     if re.search(r"speed-? ?up", words):
-        return speedup(title, words, named)
+        # No column of latencies is sure to be of the work that a ratio of them was made of.
+        return Head(title, words, "other") if "latency" in words else speedup(title, words, named)
     if "efficiency" in words:
         unit: Unit | None = "percent" if "%" in words else None
         return Head(title, words, EFFICIENCY, unit=unit, point=point, against={"gpus": "1"})
-    if "weak" in words and "scaling" in words:
+    if _SCALING.search(words):
         unit = "percent" if "%" in words else "ratio"
         measure = EFFICIENCY if unit == "percent" else SCALING
         return Head(title, words, measure, unit=unit, point=point, against={"gpus": "1"})
@@ -127,13 +138,23 @@ def measured(title: str, words: str) -> Head | None:
     found: tuple[str, str, Unit | None] | None = None
     if re.search(r"(?:training time|time to train)", words):
         found = (TIME, "single", unit_of(words))
-    elif _RATE.search(words):
-        found = (THROUGHPUT, "avg", "images/s")
+    elif rate := unit_of_rate(words):
+        found = (THROUGHPUT, "avg", rate)
     elif of_accuracy(words):
         found = (f"{ACCURACY} {without_precision(words)}", "final", "percent" if "%" in words else None)
     elif "%" in words:
         found = ("share", "value", "percent")
     return Head(title, words, *found, point) if found else None
+
+
+def unit_of_rate(words: str) -> Unit | None:
+    """What a rate counts: images, or what a batch has another number of (tokens, audio samples); None of no rate."""
+    counted = _COUNTED.search(words)
+    if counted is None:
+        return "images/s" if _RATE.search(words) else None
+    if counted[1] in _IMAGES:
+        return "images/s"
+    return None if _NO_THROUGHPUT.fullmatch(counted[1]) and not _RATE.search(words) else "other"
 
 
 def point_of(words: str) -> dict[str, str]:

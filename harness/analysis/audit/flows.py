@@ -23,7 +23,7 @@ def check_flow(ledger: Ledger) -> Iterator[Judged]:
         if latency.statistic != "avg" or not latency.batch or latency.interval.low <= 0:
             continue
         for throughput in ledger.find(latency, THROUGHPUT, latency.point):
-            if throughput.table == latency.table and throughput.place == latency.place:
+            if throughput.unit == "images/s" and throughput.place == latency.place:
                 yield judge_flow(throughput, latency)
 
 

@@ -61,7 +61,8 @@ def check_ratios(ledger: Ledger) -> Iterator[Judged]:
     """Every printed ratio against its sides, and whether these can be compared."""
     for figure in ledger.of(*CHECKS):
         check = CHECKS[figure.measure]
-        sides = sides_of(ledger, figure)
+        counted = "gpus" not in (figure.against or {}) or figure.gpus is not None
+        sides = sides_of(ledger, figure) if counted else None
         if sides is None:
             detail = "the table has no row that this could be a ratio of and to"
             yield judged(figure, None, "baseline", "missing", detail)

@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from harness.analysis.audit.cells import NOTE, against_of, bounds_of, continues, unit_behind, values_of
+from harness.analysis.audit.cells import NOTE, against_of, bounds_of, number_in, unit_behind, values_of
 from harness.analysis.audit.columns import EACH, STRICT, Head, of_accuracy, precisions, read_head
 from harness.analysis.audit.figures import (
     ACCURACY,
     FULL_PRECISIONS,
     GLOBAL_BATCH,
+    SCALING,
     SEEDS,
     SPEEDUP,
     THROUGHPUT,
@@ -27,6 +28,10 @@ from harness.errors import AuditError
 LONGEST_LEAD = 60
 """A line before a table that is no longer and names one precision says that of all its rows: FP16 Inference Latency."""
 _SETTING = re.compile(r"[\w.]+=[^,]*")
+_NO_RATE = re.compile(
+    r"loss|error|perplexity|\bppl|dice|score|\bf1\b|bleu|\bwer\b|mem|param|size|flop|power|epoch|step"
+)
+"""What a column counts that no speed-up is a ratio of."""
 _DERIVED = (SPEEDUP, TIME_SPEEDUP)
 
 
@@ -60,12 +65,46 @@ def title_of(table: TextTable, seen: dict[str, int]) -> str:
 
 def figures_of(table: TextTable, title: str, file: str) -> Iterator[Figure]:
     """The figures of one table."""
-    heads = [read_head(head) for head in table.heads]
+    heads = settled([read_head(head) for head in table.heads], table)
     if all(head.measure in (None, "other", GLOBAL_BATCH) for head in heads):
         return
     reader = TableReader(table, title, file, heads)
     for row in table.rows:
         yield from reader.row(row)
+
+
+def settled(heads: list[Head], table: TextTable) -> list[Head]:
+    """Columns in the light of each other: what a ratio is of, where its own head does not say."""
+    measures = {head.measure for head in heads}
+    if measures.isdisjoint({THROUGHPUT, TIME}) and measures & {SPEEDUP, SCALING}:
+        heads = [as_rate(head, index, table) for index, head in enumerate(heads)]
+    elif TIME in measures and THROUGHPUT not in measures:
+        heads = [replace(head, measure=TIME_SPEEDUP) if head.measure == SPEEDUP else head for head in heads]
+    return scaled_over(heads, table)
+
+
+def as_rate(head: Head, index: int, table: TextTable) -> Head:
+    """A column of numbers that names one precision beside a ratio: with nothing else in its table it is a rate."""
+    named = precisions(head.name)
+    counted = any(read_number(row.cells[index]) for row in table.rows)
+    other = head.measure is not None or strict(head.name) or _NO_RATE.search(head.name)
+    if other or len(named) != 1 or not counted:
+        return head
+    return replace(head, measure=THROUGHPUT, statistic="avg", unit="other", point={"precision": named[0]})
+
+
+def scaled_over(heads: list[Head], table: TextTable) -> list[Head]:
+    """Scaling in a table that counts no GPUs is over nodes, else over batch sizes, from the least of them on."""
+    names = [head.name for head in heads]
+    axis = next((name for name in ("gpus", "nodes", "batch") if name in names), "gpus")
+    if axis == "gpus":
+        return heads
+    found = [number[0].value for row in table.rows if (number := read_number(row.cells[names.index(axis)]))]
+    if not found:
+        return heads
+    base = {axis: f"{min(found):g}"}
+    told = axis == "batch"
+    return [replace(head, against=base, disclosed=told) if head.measure == SCALING else head for head in heads]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +141,8 @@ class TableReader:
         for head, cell in zip(self.heads, row.cells, strict=True):
             for index, text in enumerate(values_of(head, cell)):
                 statistic = f"seed{index + 1}" if head.statistic == EACH else head.statistic
-                found = read_number(text)
-                if found is not None and continues(found[1]):
+                found = number_in(head, text)
+                if found is not None:
                     own = self.figure_point(head, point)
                     figure = Cell(head, text, statistic, found[0], found[1], label or f"line {row.line}", row.line)
                     yield self.figure(figure, own, loose, seeds)
@@ -191,7 +230,8 @@ def parts(head: Head, cell: str) -> Iterator[tuple[str, str]]:
     if head.name in ("gpus", "nodes", "batch"):
         found = read_number(cell)
         if found:
-            yield head.name, f"{found[0].value:g}"
+            several = head.name == "batch" and re.search(r"\d", found[1])  # 128 at one precision, 64 at another
+            yield head.name, cell.lower() if several else f"{found[0].value:g}"
         return
     if head.name == "precision":
         named = precisions(cell)
