@@ -47,11 +47,12 @@ def outcome_note(members: Sequence[TrialResult]) -> str | None:
     """What a reader of these trials' numbers must know."""
     fallbacks = dict.fromkeys(words for member in members if FELL_BACK in (words := member.settings.get(KERNELS, "")))
     simulated = Counter(name for member in members if (name := why_simulated(member)))
+    real = [member for member in members if not why_simulated(member)]
     notes = [
         *(f"{name}{some_of(count, members)}: no numbers" for name, count in simulated.items()),
-        compiling_note(compiling(members)),
+        compiling_note(compiling(real)),
         *(f"kernels: {words}" for words in fallbacks),
-        marks_note(members),
+        marks_note(real),
         *imported(members),
     ]
     return "; ".join(note for note in notes if note) or None

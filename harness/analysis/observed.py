@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from harness.analysis.marks import kind_words
 from harness.analysis.metrics import spread
 from harness.analysis.parts import Marked, Observed
 from harness.schema.result import TrialResult
@@ -104,7 +105,12 @@ def marks(results: Sequence[TrialResult]) -> tuple[Marked, ...]:
         for mark in result.telemetry.marks if result.telemetry else ():
             found.setdefault(mark.kind, []).append((result.trial_id, mark.text))
     return tuple(
-        Marked(kind=kind, text=said[0][1], trials=len({trial for trial, _ in said}), of=len(results))
+        Marked(
+            kind=kind,
+            text=said[0][1],
+            trials=len({trial for trial, _ in said}),
+            of=len(results),
+        )
         for kind, said in found.items()
     )
 
@@ -120,6 +126,7 @@ def spell_marks(found: Sequence[Marked]) -> str | None:
 
 
 def spell_mark(mark: Marked) -> str:
-    """One mark, and in how many trials where there are several."""
+    """One mark, and in how many trials where there are several; then what stands here is of the first."""
     several = f" in {mark.trials} of {mark.of} trials" if mark.of > 1 else ""
-    return f"{mark.kind.replace('_', ' ')}{several}: {mark.text}"
+    first = ", the first" if mark.trials > 1 else ""
+    return f"{kind_words(mark.kind)}{several}{first}: {mark.text}"

@@ -73,7 +73,7 @@ class TimeApart(Row):
     host: float | None
     """Handing out steps; where the device works within the call, as CPUs do, its work is in here."""
     drain: float | None
-    """Waiting for the device at the ends of stretches, until it has worked off what was handed out."""
+    """Waiting for the device beside steps, until it has worked off what was handed out."""
     rest: float | None
     """None of these: the host's own loop, encoding in the eval phase, and the wait for the device in older records."""
     device: float | None

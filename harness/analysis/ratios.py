@@ -112,12 +112,10 @@ def ratio(group: Group, reference: Group, of: str, to: str) -> Ratio:
     if above is not None and below:
         compiled = dict.fromkeys(name for each, name in ((group, of), (reference, to)) if compiles_in_window(each))
         caveats = [f"{' and '.join(compiled)} compiled in the timed window"] if compiled else []
-        sides = ((group, of), (reference, to))
-        caveats += dict.fromkeys(
-            f"{name} was marked: {words}" for each, name in sides if (words := marked(each)) and group is not reference
-        )
+        if group is not reference and (words := marked_sides(group, reference, of, to)):
+            caveats.append(words)
         if kernels_of(group) != kernels_of(reference):
-            caveats.append(f"{of} on kernels: {kernels_of(group)}; {to} on kernels: {kernels_of(reference)}")
+            caveats.append(f"{to} ran on other kernels: {kernels_of(reference)}")
         return Ratio(value=above / below, of=of, to=to, caveat="; ".join(caveats) or None)
     lacking, name = (group, of) if above is None else (reference, to)
     kinds = sorted({result.outcome.kind for result in lacking.results} - {"ok"})
@@ -126,9 +124,10 @@ def ratio(group: Group, reference: Group, of: str, to: str) -> Ratio:
     return Ratio(value=None, of=of, to=to, reason=f"{name} ended as {', '.join(kinds) or 'no timed window'}")
 
 
-def marked(group: Group) -> str:
-    """The kinds of marks on the trials of a point that have numbers."""
-    return ", ".join(mark.kind.replace("_", " ") for mark in marks(group.ok))
+def marked_sides(group: Group, reference: Group, of: str, to: str) -> str | None:
+    """Which sides have marks: by what, their own rows say."""
+    found = [name for each, name in ((group, of), (reference, to)) if marks(each.ok)]
+    return {0: None, 1: f"marked: {found[0] if found else ''}", 2: "marked: both sides"}[len(found)]
 
 
 def compiles_in_window(group: Group) -> bool:

@@ -37,18 +37,28 @@ def add_import(commands: Any) -> None:
     imports.add_argument("--gpus", type=above_zero, metavar="N", help="(default: the log's world_size)")
     imports.add_argument("--batch-size-per-gpu", type=above_zero, metavar="N", help="(default: the log's batch_size)")
     text = "steps before the window (default: the log's warmup_steps, else none)"
-    imports.add_argument("--warmup-steps", type=int, metavar="N", help=text)
+    imports.add_argument("--warmup-steps", type=from_zero, metavar="N", help=text)
     imports.add_argument("--machine", default="unknown", metavar="NAME", help="where the runs were")
 
 
 def above_zero(text: str) -> int:
     """A whole number above zero."""
+    return whole(text, 1)
+
+
+def from_zero(text: str) -> int:
+    """A whole number, zero included."""
+    return whole(text, 0)
+
+
+def whole(text: str, least: int) -> int:
+    """A whole number that is not too small."""
     try:
         number = int(text)
     except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
     return number
 
 

@@ -33,9 +33,24 @@ def clock_of(result: TrialResult) -> Clock | None:
     return None if result.started_ns is None or not spans else Clock(result.started_at, result.started_ns)
 
 
-def first_window(result: TrialResult) -> Window | None:
-    """The window of the lowest rank, which speaks for all: they meet at the start of every stretch."""
-    return min(result.windows, key=lambda window: window.rank, default=None)
+def whole_window(result: TrialResult) -> Window | None:
+    """The window of all ranks: that of the lowest, each stretch as long as its slowest rank's.
+
+    Ranks meet at the start of every stretch, and throughput is reckoned so.
+    """
+    first = min(result.windows, key=lambda window: window.rank, default=None)
+    if first is None or not first.spans_ns or len({len(window.spans_ns) for window in result.windows}) != 1:
+        return first
+    spans = [window.spans_ns for window in result.windows]
+    longest = [max(end - start for start, end in ranks) for ranks in zip(*spans, strict=True)]
+    starts = [start for start, _ in first.spans_ns]
+    # Clocks of several nodes may differ a little; a stretch still ends before the next begins.
+    limits = [*starts[1:], None]
+    ends = [
+        start + lasted if limit is None else min(start + lasted, limit)
+        for start, lasted, limit in zip(starts, longest, limits, strict=True)
+    ]
+    return first.model_copy(update={"spans_ns": tuple(zip(starts, ends, strict=True))})
 
 
 def stretch_steps(window: Window) -> list[int]:

@@ -1,11 +1,12 @@
 """Results as DLLogger lines, the log format of NVIDIA's published systems: one log per trial.
 
-A line is `DLLL ` and a JSON object: type LOG with `step` PARAMETER (settings), a number (one step) or [] (the summary),
-or type METADATA with a metric's unit. Source: github.com/NVIDIA/dllogger, README and JSONStreamBackend.
+A line is `DLLL ` and a JSON object: type LOG with `step` PARAMETER (settings), a number or [epoch, number] (one step)
+or [] (the summary), or type METADATA with a metric's unit. Source: github.com/NVIDIA/dllogger, README and
+JSONStreamBackend.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice, zip_longest
@@ -13,12 +14,12 @@ from typing import Any
 
 from harness.analysis.frame import trial_row
 from harness.analysis.points import flatten
-from harness.exchange.clock import NS_PER_US, clock_of, first_window, stretch_steps, warmup_start_ns
+from harness.exchange.clock import NS_PER_US, clock_of, stretch_steps, warmup_start_ns, whole_window
+from harness.exchange.dllogger_lines import DLLOGGER_PHASES, PREFIX
 from harness.schema.measurement import Measurement
 from harness.schema.result import TrialResult
 from harness.units import NS_PER_MS
 
-PREFIX = "DLLL "
 PARAMETER = "PARAMETER"
 Step = str | int | list[int]
 
@@ -30,9 +31,12 @@ def lines(result: TrialResult) -> Iterator[str]:
     for series in {each.name: each for each in result.measurements}.values():
         yield log.metadata(series)
     ended = result.started_at + timedelta(seconds=result.duration_s)
-    moments = step_times(result)
-    for number, data in enumerate(log.steps(), start=1):
-        yield log.entry(moments.get(number, ended), number, data)
+    rows = dict(enumerate(log.steps(), start=1))
+    stretch = 1
+    for stretch, number, moment in places(result):
+        yield log.entry(moment, log.position(stretch, number), rows.pop(number, {}))
+    for number, data in rows.items():
+        yield log.entry(ended, log.position(stretch, number), data)
     yield log.entry(ended, [], log.summary())
 
 
@@ -45,7 +49,11 @@ class Log:
 
     def __post_init__(self) -> None:
         """Metrics are named after the phase, as the published logs name theirs."""
-        object.__setattr__(self, "phase", {"eval": "val"}.get(self.result.trial.phase, self.result.trial.phase))
+        object.__setattr__(self, "phase", DLLOGGER_PHASES[self.result.trial.phase])
+
+    def position(self, stretch: int, number: int) -> Step:
+        """A step by its number; of a window with pauses for evaluation, stretches are the log's epochs."""
+        return [stretch, number] if any(len(window.spans_ns) > 1 for window in self.result.windows) else number
 
     def entry(self, moment: datetime, step: Step, data: Mapping[str, Any]) -> str:
         """One LOG line."""
@@ -70,12 +78,13 @@ class Log:
         told = {name: value for name, value in flatten(trial.model_dump(mode="json")) if value is not None}
         used = {f"used.{name}": value for name, value in self.result.settings.items()}
         sizes = {"batch_size": trial.batch_size_per_gpu, "world_size": trial.world_size}
-        return {"trial_id": self.result.trial_id, **told, **sizes, **used}
+        name = {} if self.result.device_name is None else {"device_name": self.result.device_name}
+        return {"trial_id": self.result.trial_id, **name, **told, **sizes, **used}
 
     def steps(self) -> Iterator[dict[str, float | str]]:
         """The raw values of each step, the warm-up first; series that have no value a step follow in their order."""
         columns: dict[str, list[float | None]] = {}
-        window = first_window(self.result)
+        window = whole_window(self.result)
         warmup = window.warmup_steps if window else 0
         for each in self.result.measurements:
             rank = "" if each.rank == 0 else f"rank{each.rank}."
@@ -98,25 +107,39 @@ def spelled(value: float) -> float | str:
     return value if value - value == 0 else str(value)
 
 
-def step_times(result: TrialResult) -> dict[int, datetime]:
-    """The date of each step of the first rank, steps counted from 1, the warm-up's included.
+def places(result: TrialResult) -> Iterator[tuple[int, int, datetime]]:
+    """Stretch, number and date of each step, counted from 1 with the warm-up's; none of a record without times.
 
-    Within a stretch steps follow one another by the host's times; the last one ends with the stretch. Those of the
-    warm-up, whose beginnings no record has, are spread evenly.
+    A stretch that no step comes before begins with a line of the step before it, so that what it took can be read from
+    its lines alone.
     """
-    clock, window = clock_of(result), first_window(result)
+    clock, window = clock_of(result), whole_window(result)
     if clock is None or window is None:
-        return {}
+        return
     begin_ns, number = warmup_start_ns(window), window.warmup_steps
     lead_ns = window.spans_ns[0][0] - begin_ns
-    found = {step: clock.at(begin_ns + lead_ns * step // number) for step in range(1, number + 1)}
+    # When each step of the warm-up began, no record has: they are spread evenly.
+    yield from ((1, step, clock.at(begin_ns + lead_ns * step // number)) for step in range(1, number + 1))
     series = {each.name: each.values for each in result.measurements if each.rank == window.rank}
     each_ms = map(sum, zip(series.get("data_wait_ms", ()), series.get("step_ms", ()), strict=False))
-    for (start_ns, end_ns), steps in zip(window.spans_ns, stretch_steps(window), strict=False):
-        moment_ns = start_ns
-        for taken_ms in islice(each_ms, steps):
-            number += 1
-            moment_ns = min(moment_ns + round(taken_ms * NS_PER_MS), end_ns - NS_PER_US)
-            found[number] = clock.at(moment_ns)
-        found[number] = clock.at(end_ns)
-    return found
+    for stretch, (span, steps) in enumerate(zip(window.spans_ns, stretch_steps(window), strict=False), start=1):
+        if stretch > 1 or not number:
+            yield stretch, number, clock.at(span[0])
+        for step, end_ns in enumerate(ends_ns(span, list(islice(each_ms, steps)), steps), start=number + 1):
+            yield stretch, step, clock.at(end_ns)
+        number += steps
+
+
+def ends_ns(span: tuple[int, int], taken_ms: Sequence[float], steps: int) -> Iterator[int]:
+    """When the steps of a stretch ended: one after another by the host's times, spread evenly without those.
+
+    The last one ends with the stretch.
+    """
+    start_ns, end_ns = span
+    moment_ns = float(start_ns)
+    for step in range(1, steps):
+        even_ns = (end_ns - start_ns) / steps
+        moment_ns += taken_ms[step - 1] * NS_PER_MS if len(taken_ms) == steps else even_ns
+        yield min(round(moment_ns), end_ns - NS_PER_US)
+    if steps:
+        yield end_ns

@@ -12,11 +12,11 @@ from itertools import groupby, pairwise
 from typing import Any, get_args
 
 from harness.errors import ReportError
-from harness.exchange.dllogger_lines import LogFile, StepLine
+from harness.exchange.dllogger_lines import DLLOGGER_PHASES, LogFile, StepLine
 from harness.schema.measurement import Measurement, Window
-from harness.schema.result import Imported, Outcome, TrialResult
+from harness.schema.result import Imported, Outcome, OutcomeKind, TrialResult
 from harness.schema.system import Machine
-from harness.schema.trial import Phase, Precision, Trial
+from harness.schema.trial import DataNames, Phase, Precision, Trial
 from harness.units import Unit
 
 UNITS: Mapping[str, Unit] = {
@@ -26,6 +26,7 @@ UNITS: Mapping[str, Unit] = {
 }
 BATCH_SIZES = ("batch_size", "train_batch_size", "batch_size_per_gpu")
 """Parameters that published logs hold as the batch size of one GPU."""
+UNKNOWN = "unknown"
 WORLD_SIZES = ("world_size", "num_gpus", "ngpus", "gpus")
 
 
@@ -40,7 +41,7 @@ class Told:
     gpus: int | None = None
     batch_size_per_gpu: int | None = None
     warmup_steps: int | None = None
-    machine: str = "unknown"
+    machine: str = UNKNOWN
 
 
 def imported(log: LogFile, told: Told, repeat: int) -> TrialResult:
@@ -49,16 +50,17 @@ def imported(log: LogFile, told: Told, repeat: int) -> TrialResult:
     Raises:
         ReportError: neither says how many images a step has.
     """
-    trial = trial_of(log, told, repeat)
     lines = [line for line in log.steps if belongs(line, told.phase)]
+    trial = trial_of(log, lines, told, repeat)
     window = window_of(lines, trial)
     return TrialResult(
         trial_id=trial.trial_id,
         trial=trial,
         matrix_name=told.matrix,
-        outcome=Outcome(kind="ok"),
+        outcome=outcome_of(log, told.phase),
         windows=() if window is None else (window,),
         measurements=tuple(series_of(lines, log.units, trial.warmup_steps)),
+        device_name=text_of(log.parameters, "device_name"),
         settings={f"parameter {name}": str(value) for name, value in sorted(log.parameters.items())},
         imported=Imported(
             format="dllogger", file=log.name, sha256=log.sha256, timed_by="timestamps" if window else "none"
@@ -67,19 +69,27 @@ def imported(log: LogFile, told: Told, repeat: int) -> TrialResult:
         duration_s=log.last_s - log.first_s,
         machine=Machine(
             hostname=told.machine,
-            os="unknown",
-            kernel="unknown",
-            architecture="unknown",
+            os=UNKNOWN,
+            kernel=UNKNOWN,
+            architecture=UNKNOWN,
             cpu_model=None,
             cpu_cores=None,
             memory_bytes=None,
-            python="unknown",
+            python=UNKNOWN,
             gpu_note="imported from a log, which does not say",
         ),
     )
 
 
-def trial_of(log: LogFile, told: Told, repeat: int) -> Trial:
+def outcome_of(log: LogFile, phase: Phase) -> Outcome:
+    """How the run ended, where the log says so as an exported one does; a published log is one of a run that did."""
+    kind, reason = (log.summary.get(f"{DLLOGGER_PHASES[phase]}.{name}") for name in ("outcome", "reason"))
+    if kind not in get_args(OutcomeKind) or kind == "ok":
+        return Outcome(kind="ok")
+    return Outcome(kind=kind, reason=str(reason) if reason else f"{log.name} says so")
+
+
+def trial_of(log: LogFile, lines: Sequence[StepLine], told: Told, repeat: int) -> Trial:
     """The trial behind a log.
 
     Raises:
@@ -89,17 +99,23 @@ def trial_of(log: LogFile, told: Told, repeat: int) -> Trial:
     if batch is None:
         raise ReportError(f"{log.name}: its parameters hold no batch size; say --batch-size-per-gpu N")
     warmup = told.warmup_steps if told.warmup_steps is not None else whole(log.parameters, ("warmup_steps",)) or 0
-    steps = {(line.epoch, line.step) for line in log.steps}
+    accumulation = whole(log.parameters, ("gradient_accumulation_steps",)) if told.phase == "train" else None
     return Trial(
         backend=told.backend,
         phase=told.phase,
-        device="cuda",
+        device="cpu" if log.parameters.get("device") == "cpu" else "cuda",
         gpus=told.gpus or whole(log.parameters, WORLD_SIZES) or 1,
         batch_size_per_gpu=batch,
+        gradient_accumulation_steps=accumulation or 1,
         precision=told.precision or precision_of(log.parameters),
+        image_size=whole(log.parameters, ("image_size",)),
+        data=DataNames(
+            train=text_of(log.parameters, "data.train") or UNKNOWN, val=text_of(log.parameters, "data.val") or UNKNOWN
+        ),
+        xla=any(log.parameters.get(name) is True for name in ("xla", "use_xla")),
         repeat=repeat,
         warmup_steps=warmup,
-        timed_steps=max(1, len(steps) - warmup),
+        timed_steps=max(1, timed(lines, warmup)[0]),
     )
 
 
@@ -109,6 +125,12 @@ def whole(parameters: Mapping[str, Any], names: Sequence[str]) -> int | None:
     return next(
         (value for value in found if isinstance(value, int) and not isinstance(value, bool) and value > 0), None
     )
+
+
+def text_of(parameters: Mapping[str, Any], name: str) -> str | None:
+    """A parameter that is a text of at least a character."""
+    found = parameters.get(name)
+    return found if isinstance(found, str) and found else None
 
 
 def precision_of(parameters: Mapping[str, Any]) -> Precision:
@@ -122,7 +144,7 @@ def precision_of(parameters: Mapping[str, Any]) -> Precision:
 
 def belongs(line: StepLine, phase: Phase) -> bool:
     """Whether a line speaks of this phase; metrics without the name of any phase speak of all."""
-    others = {"train": ("val.", "infer."), "eval": ("train.", "infer."), "infer": ("train.", "val.")}[phase]
+    others = tuple(f"{name}." for each, name in DLLOGGER_PHASES.items() if each != phase)
     return not line.data or not all(name.startswith(others) for name in line.data)
 
 
@@ -131,19 +153,24 @@ def window_of(lines: Sequence[StepLine], trial: Trial) -> Window | None:
 
     What lies between two epochs, evaluations for instance, is in no window.
     """
-    timed = after_warmup(firsts(lines), trial.warmup_steps)
+    steps, elapsed_s = timed(lines, trial.warmup_steps)
+    if steps == 0 or elapsed_s <= 0:
+        return None
+    images = steps * trial.global_batch_size * trial.gradient_accumulation_steps
+    return Window(
+        rank=0, images=images, steps=steps, elapsed_s=elapsed_s, warmup_steps=trial.warmup_steps, warmup_s=0.0
+    )
+
+
+def timed(lines: Sequence[StepLine], warmup_steps: int) -> tuple[int, float]:
+    """Steps and seconds between lines after the warm-up, those of each epoch together."""
     steps, elapsed_s = 0, 0.0
-    for _, members in groupby(timed, key=lambda line: line.epoch):
+    for _, members in groupby(after_warmup(firsts(lines), warmup_steps), key=lambda line: line.epoch):
         for first, second in pairwise(members):
             if second.step > first.step:
                 steps += second.step - first.step
                 elapsed_s += second.timestamp - first.timestamp
-    if steps == 0 or elapsed_s <= 0:
-        return None
-    images = steps * trial.global_batch_size
-    return Window(
-        rank=0, images=images, steps=steps, elapsed_s=elapsed_s, warmup_steps=trial.warmup_steps, warmup_s=0.0
-    )
+    return steps, elapsed_s
 
 
 def firsts(lines: Sequence[StepLine]) -> list[StepLine]:

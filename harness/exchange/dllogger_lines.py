@@ -1,15 +1,18 @@
 """DLLogger files, line by line: what a log says, nothing interpreted."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ReportError
+from harness.schema.trial import Phase
 
 PREFIX = "DLLL "
+DLLOGGER_PHASES: Mapping[Phase, str] = {"train": "train", "eval": "val", "infer": "infer"}
+"""What metrics of a phase begin with."""
 LARGEST_BYTES = 1 << 30
 LONGEST_LINE = 1 << 20
 

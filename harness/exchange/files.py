@@ -30,7 +30,7 @@ def export(
     texts: dict[str, str] = {}
     left_out: list[str] = []
     for result in results:
-        if reason := why_simulated(result):
+        if reason := "a rehearsal" if result.trial.rehearsal else why_simulated(result):
             left_out.append(f"{result.trial_id}: {reason}: its numbers measure nothing")
             continue
         try:
@@ -55,10 +55,13 @@ def import_logs(paths: Sequence[Path], told: Told, folder: Path) -> Iterator[str
     """Commit a record for each log, and say so in a line; all are read before the first is committed.
 
     Raises:
-        ReportError: a log cannot be understood, or its record is there already.
+        ReportError: a log cannot be understood, is given twice, or its record is there already.
         StoreError: a record cannot be written.
     """
     logs = [read_log(path) for path in paths]
+    digests = [log.sha256 for log in logs]
+    if twice := next((log for place, log in enumerate(logs) if log.sha256 in digests[:place]), None):
+        raise ReportError(f"{twice.name} is given twice; right would be one file for each run")
     results = [imported(log, told, repeat) for repeat, log in enumerate(logs)]
     store = Store(folder)
     store.open()

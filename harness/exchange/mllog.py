@@ -12,7 +12,7 @@ from typing import Any, Literal
 from harness.analysis.metrics import pooled, throughput
 from harness.analysis.performance import PERCENTILES
 from harness.errors import ReportError
-from harness.exchange.clock import Clock, clock_of, first_window, steps_done, warmup_start_ns
+from harness.exchange.clock import Clock, clock_of, steps_done, warmup_start_ns, whole_window
 from harness.schema.measurement import Accuracy, Window
 from harness.schema.result import TrialResult
 from harness.statistics.early_stopping import early_stopping
@@ -67,7 +67,7 @@ def lines(result: TrialResult, submission: Submission) -> Iterator[str]:
     Raises:
         ReportError: the record does not say when its windows were.
     """
-    clock, window = clock_of(result), first_window(result)
+    clock, window = clock_of(result), whole_window(result)
     if clock is None or window is None:
         raise ReportError(
             f"{result.trial_id}: its record does not say when its windows were; only trials that ran to a window, "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from harness.analysis.parts import Quality
 from harness.analysis.rows import EvaluationRow, StabilityRow, TrainingAccuracyRow
 from harness.report import format as spell
-from harness.report.performance import arithmetic_fields, compile_field, identity_fields, throughput_field
+from harness.report.performance import arithmetic_fields, compile_field, identity_fields, throughput_fields, with_legend
 from harness.report.table import Cell, Field, Table, make_table
 from harness.statistics.comparing import MIN_PROCESSES
 from harness.units import format_duration
@@ -40,13 +40,13 @@ def evaluation_table(rows: Sequence[EvaluationRow]) -> Table:
         *arithmetic_fields(),
         *quality_fields(),  # type: ignore[list-item]  # they read what both kinds of row have
         Field("images", lambda row: count(row.images), measured=True),
-        throughput_field(),
+        *throughput_fields(),
         compile_field(),
         Field("scoring, s", lambda row: spell.optional(row.scoring_s), measured=True),
         Field("scorer", lambda row: row.scorer or spell.NONE, numeric=False, measured=True),
     ]
     caption = "COCO numbers are fractions over the whole val set; the scoring time is not part of the throughput."
-    return make_table("evaluation", ("Evaluation", caption), rows, fields)
+    return with_legend(make_table("evaluation", ("Evaluation", caption), rows, fields), rows)
 
 
 def training_accuracy_table(rows: Sequence[TrainingAccuracyRow]) -> Table:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 WIDTH_IN = 8.0
 LEGEND_ROW_IN = 0.24
 LEGEND_CHARACTERS = 100
+MOST_LINES = 4
+"""Of a label."""
 FOREGROUND, GROUND, GRID = "#1f2329", "#fefefe", "#c8d0d7"
 """No other part of a chart has these colours, so a page can swap them for its own."""
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -96,15 +98,12 @@ def finish(drawn: "Figure", axes: Sequence["Axes"], labels: Labels) -> str:
 
 
 def wrapped(text: str, width: int) -> str:
-    """A long label on several lines, broken where a setting ends; one too long for two lines is cut."""
+    """A long label on several lines, broken where a setting ends; what is longer than a line, or than all, is cut."""
     lines: list[str] = []
     for part in plain(text).split(", "):
         joined = f"{lines[-1]}, {part}" if lines else part
         lines = [*lines[:-1], joined] if len(joined) <= width or not lines else [*lines[:-1], f"{lines[-1]},", part]
     return "\n".join(line if len(line) <= width + 12 else f"{line[: width + 11]}…" for line in lines[:MOST_LINES])
-
-
-MOST_LINES = 4
 
 
 def in_legend(text: str) -> str:

@@ -21,8 +21,8 @@ def outcome_table(rows: Sequence[OutcomeRow]) -> Table:
         Field("outcome", lambda row: Cell(row.kind, tone=row.kind), numeric=False),
         Field("trials", lambda row: str(row.trials)),
         Field("time", lambda row: format_duration(row.duration_s)),
-        Field("reason", lambda row: plain(row.reason) if row.reason else "", numeric=False, optional=True),
-        Field("note", outcome_note, numeric=False, optional=True),
+        Field("reason", lambda row: plain(row.reason) if row.reason else "", numeric=False, optional=True, prose=True),
+        Field("note", outcome_note, numeric=False, optional=True, prose=True),
     ]
     caption = "Time is that of all trials of a row together, start-up included."
     return make_table("outcomes", ("Outcomes", caption), rows, fields)
@@ -81,7 +81,7 @@ def summary_lines(summary: Summary) -> list[tuple[str, str, str]]:
         lines.append(("kernels", text, "mixed"))
     if summary.marked:
         kinds = ", ".join(f"{kind.replace('_', ' ')} ({trials})" for kind, trials in summary.marked.items())
-        lines.append(("marked", f"trials with marks, see the notes: {kinds}", "mixed"))
+        lines.append(("marked", f"trials with marks: {kinds}", "mixed"))
     if summary.fake_devices:
         simulated = ", ".join(summary.fake_devices)
         lines.append(("simulated", f"{simulated}: no measurement, so trials on it have no numbers here", "mixed"))

@@ -1,8 +1,10 @@
 """Tables of training and inference performance."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from harness.analysis.marks import meanings
 from harness.analysis.metrics import compiling_note
 from harness.analysis.observed import spell_marks
 from harness.analysis.parts import Compiling, Ratio
@@ -81,13 +83,14 @@ def arithmetic_fields() -> list[Field[P]]:
 def training_table(rows: Sequence[TrainingRow]) -> Table:
     """Throughput of training, speed-up, scaling and what held it up."""
     noun = rank_noun(rows)
+    accumulates = any(row.point.gradient_accumulation_steps > 1 for row in rows)
     fields: list[Field[TrainingRow]] = [
         *identity_fields(rows),
         Field("global batch size", lambda row: str(row.point.global_batch_size)),
-        Field("effective batch size", lambda row: str(row.point.effective_batch_size)),
+        *([Field("effective batch size", lambda row: str(row.point.effective_batch_size))] if accumulates else []),
         Field("precision", lambda row: row.point.precision, numeric=False),
         Field("XLA", lambda row: spell.yes_no(row.point.xla), numeric=False),
-        throughput_field(),
+        *throughput_fields(),
         *speedup_fields(rows),
         Field("weak-scaling factor T(N)/T(1)", lambda row: factor_cell(row.scaling.factor), measured=True),
         Field("efficiency, %", lambda row: spell.percent(row.scaling.efficiency), measured=True),
@@ -101,16 +104,29 @@ def training_table(rows: Sequence[TrainingRow]) -> Table:
         "with lowest and highest in brackets. Speed-up compares equal batch sizes, and XLA with XLA; "
         f"weak scaling, equal batch sizes per {noun}."
     )
-    return make_table("training", ("Training performance", caption), rows, fields)
+    return with_legend(make_table("training", ("Training performance", caption), rows, fields), rows)
 
 
-def throughput_field() -> Field[R]:
-    """The column of throughput."""
-    return Field(
-        "throughput, images/s",
-        throughput_cell,
-        measured=True,
-    )
+def throughput_fields() -> list[Field[R]]:
+    """The columns of throughput, and of what marks a row, where anything does."""
+    return [
+        Field("throughput, images/s", throughput_cell, measured=True),
+        Field("marks", marks_cell, numeric=False, optional=True, measured=True, prose=True),
+    ]
+
+
+def marks_cell(row: TrainingRow | InferenceRow | EvaluationRow) -> Cell:
+    """What telemetry marked in the trials of a row, in few words; a dash where nothing was sampled."""
+    if row.observed is None:
+        return Cell(spell.NONE)
+    marks = spell_marks(row.observed.marks)
+    return Cell(plain(marks), tone="mixed") if marks else Cell("none")
+
+
+def with_legend(table: Table, rows: Sequence[R]) -> Table:
+    """Say under a table what its kinds of marks mean."""
+    kinds = [mark.kind for row in rows if row.observed for mark in row.observed.marks]
+    return replace(table, legend=meanings(kinds))
 
 
 def speedup_fields(rows: Sequence[S]) -> list[Field[S]]:
@@ -139,7 +155,7 @@ def inference_table(rows: Sequence[InferenceRow]) -> Table:
     fields: list[Field[InferenceRow]] = [
         *identity_fields(rows),
         *arithmetic_fields(),
-        throughput_field(),
+        *throughput_fields(),
         *speedup_fields(rows),
         compile_field(),
         Field("samples", lambda row: str(row.latency.samples) if row.latency else spell.NONE, measured=True),
@@ -151,7 +167,7 @@ def inference_table(rows: Sequence[InferenceRow]) -> Table:
         "Latency is the time of one batch, device synchronised before and after. Percentiles are order statistics of "
         "the raw samples, with their 95 % interval in brackets where one exists; n<64: it takes 64 samples to say."
     )
-    return make_table("inference", ("Inference performance", caption), rows, fields)
+    return with_legend(make_table("inference", ("Inference performance", caption), rows, fields), rows)
 
 
 def latency_field(p: float) -> Field[InferenceRow]:
@@ -160,17 +176,16 @@ def latency_field(p: float) -> Field[InferenceRow]:
 
 
 def throughput_cell(row: TrainingRow | InferenceRow | EvaluationRow) -> Cell:
-    """Throughput; a note says what a reader must know of it, and marks of telemetry set it off."""
-    marks = spell_marks(row.observed.marks) if row.observed else None
+    """Throughput; a note says what a reader must know of it, and marks, which have a column, set it off."""
     notes = [
         missing_note(row.point),
         compiling_note(row.compiling),
-        marks,
         *([] if isinstance(row, EvaluationRow) else [window_note(row.window), series_note(row.series, STEPS)]),
         *row.imported,
     ]
     told = "; ".join(plain(note) for note in notes if note)
-    return Cell(spell.spread(row.throughput_images_per_s), note=told or None, tone="mixed" if marks else "")
+    marked = row.observed is not None and bool(row.observed.marks)
+    return Cell(spell.spread(row.throughput_images_per_s), note=told or None, tone="mixed" if marked else "")
 
 
 def missing_note(point: Point) -> str | None:

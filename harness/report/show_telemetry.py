@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from harness.analysis.marks import MEANINGS, kind_words
 from harness.analysis.observed import images_per_joule, why_no_energy
 from harness.report import format as spell
 from harness.schema.result import TrialResult
@@ -21,7 +22,7 @@ def telemetry_lines(result: TrialResult) -> Lines:
     yield from sampling_lines(telemetry)
     for mark in telemetry.marks:
         device = f" ({mark.device})" if mark.device else ""
-        yield f"mark: {mark.kind.replace('_', ' ')}", mark.text + device
+        yield f"mark: {kind_words(mark.kind)}", f"{mark.text}{device}: {MEANINGS[mark.kind]}"
     if result.trial.device == "cuda":
         found = images_per_joule(result)
         why = f"unknown: {why_no_energy(result) or 'no image was counted'}"

@@ -10,6 +10,9 @@ from harness.report.text import plain
 
 R = TypeVar("R")
 LONGEST_REASON = 120
+ALL_ROWS = "All rows"
+NOTHING = frozenset({"", NONE, "no", "none"})
+"""What says nothing: a column of no more is left out."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A head with its unit, and whether its cells are numbers."""
+    """A head with its unit, whether its cells are numbers, and whether they are sentences."""
 
     title: str
     numeric: bool
+    prose: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,10 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[Note, ...]
-    common: str = ""
-    """Settings that all rows share."""
+    common: tuple[tuple[str, str], ...] = ()
+    """Whose rows share which settings."""
+    legend: str = ""
+    """What words in its cells mean."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Field(Generic[R]):
     """A column and how to fill it from a row.
 
     An `optional` column that says nothing in any row is left out; a `measured` one gives way to the outcome of a row
-    that has no numbers (measured columns stand last).
+    that has no numbers (measured columns stand last). Cells of one of `prose` hold sentences.
     """
 
     title: str
@@ -67,6 +73,7 @@ class Field(Generic[R]):
     numeric: bool = True
     optional: bool = False
     measured: bool = False
+    prose: bool = False
 
     def cell(self, row: R) -> Cell:
         """The cell of one row."""
@@ -74,8 +81,8 @@ class Field(Generic[R]):
         return Cell(filled) if isinstance(filled, str) else filled
 
     def says_something(self, rows: Sequence[R]) -> bool:
-        """Whether any row has more than a dash in this column."""
-        return any(self.cell(row).text not in {"", NONE, "no"} for row in rows)
+        """Whether any row has more than that in this column."""
+        return any(self.cell(row).text not in NOTHING for row in rows)
 
 
 def make_table(name: str, heads: tuple[str, str], rows: Sequence[R], fields: Sequence[Field[R]]) -> Table:
@@ -87,16 +94,20 @@ def make_table(name: str, heads: tuple[str, str], rows: Sequence[R], fields: Seq
         name=name,
         title=heads[0],
         caption=heads[1],
-        columns=tuple(Column(each.title, each.numeric) for each in shown),
+        columns=tuple(Column(each.title, each.numeric, each.prose) for each in shown),
         rows=filled,
         notes=tuple(Note(mark, text) for text, mark in marks.items()),
     )
 
 
 def with_common(table: Table, settings: Mapping[str, str]) -> Table:
-    """Say which settings all rows share."""
-    listed = "; ".join(f"{name}={value}" for name, value in settings.items())
-    return replace(table, common=plain(listed))
+    """Say which settings all rows share, and those of one backend."""
+    shared: dict[str, list[str]] = {}
+    for name, value in settings.items():
+        backend, apart, own = name.rpartition(": ")
+        shared.setdefault(f"Rows of {backend}" if apart else ALL_ROWS, []).append(f"{own}={value}")
+    ordered = sorted(shared, key=lambda whose: whose != ALL_ROWS)
+    return replace(table, common=tuple((plain(whose), plain("; ".join(shared[whose]))) for whose in ordered))
 
 
 def cells(row: R, fields: Sequence[Field[R]]) -> list[Cell]:

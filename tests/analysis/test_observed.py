@@ -106,9 +106,9 @@ def test_a_ratio_says_which_side_was_marked():
     base, faster, scaled = training_rows(results)
     assert (faster.speedup_vs_fp32.value, faster.speedup_vs_fp32.caveat) == (
         2.0,
-        "fp32 at batch size 1 was marked: throttled",
+        "marked: fp32 at batch size 1",
     )
-    assert scaled.scaling.factor.caveat == "1 rank was marked: throttled"
+    assert scaled.scaling.factor.caveat == "marked: 1 rank"
     assert base.scaling.factor.caveat is None
 
 

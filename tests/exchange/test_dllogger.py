@@ -16,7 +16,7 @@ from harness.exchange.dllogger_import import Told, imported
 from harness.exchange.dllogger_lines import read_log
 from harness.results.store import Store
 from harness.schema.measurement import Window
-from harness.schema.result import TrialResult
+from harness.schema.result import Outcome, TrialResult
 
 S = 10**9
 TOLD = Told(backend="published", matrix="logs")
@@ -76,18 +76,19 @@ def test_a_log_tells_settings_units_steps_and_a_summary() -> None:
     assert found[0]["data"]["batch_size"] == 8
     units = {each["metric"]: each["metadata"] for each in found if each["type"] == "METADATA"}
     assert units == {"train.step_ms": {"unit": "ms"}, "train.data_wait_ms": {"unit": "ms"}, "train.loss": {}}
-    steps = [each for each in found if isinstance(each.get("step"), int)]
-    assert [each["step"] for each in steps] == [1, 2, 3, 4, 5, 6, 7]
-    assert steps[4]["data"] == {"train.step_ms": 1500.0, "train.data_wait_ms": 500.0, "train.loss": "inf"}
+    steps = [each for each in found if each["type"] == "LOG"][1:-1]
+    assert [each["step"] for each in steps] == [*([1, n] for n in range(1, 5)), *([2, n] for n in range(4, 8))]
+    assert steps[5]["data"] == {"train.step_ms": 1500.0, "train.data_wait_ms": 500.0, "train.loss": "inf"}
     assert found[-1]["step"] == []
     assert found[-1]["data"]["train.throughput_images_per_s"] == 4.0
 
 
 def test_steps_are_dated_by_the_spans_of_the_window() -> None:
-    """Stretches are apart, and the warm-up comes before them."""
-    steps = [each for each in parsed(timed_result()) if isinstance(each.get("step"), int)]
+    """The warm-up comes before them; a stretch after a pause begins with a line without values, at its start."""
+    steps = [each for each in parsed(timed_result()) if each["type"] == "LOG"][1:-1]
     seconds = [round(float(each["elapsedtime"]), 3) for each in steps]
-    assert seconds == [4.0, 5.0, 7.0, 9.0, 21.0, 23.0, 25.0]
+    assert seconds == [4.0, 5.0, 7.0, 9.0, 19.0, 21.0, 23.0, 25.0]
+    assert steps[4]["data"] == {}
     start = START.timestamp()
     assert [round(float(each["timestamp"]) - start, 3) for each in steps] == seconds
 
@@ -102,25 +103,63 @@ def test_every_rank_is_told_apart() -> None:
     ]
 
 
-def test_an_exported_log_is_imported_with_the_same_throughput(tmp_path: Path) -> None:
-    """Of a trial with one stretch: the times between its lines are its window."""
-    window = (
-        timed_result()
-        .windows[0]
-        .model_copy(
-            update={"spans_ns": ((5 * S, 15 * S),), "stretch_images": (40,)},
-        )
-    )
-    result = timed_result(windows=(window,))
-    path = tmp_path / "log.json"
+def there_and_back(result: TrialResult, folder: Path, told: Told = TOLD) -> TrialResult:
+    """A result as a log, read again."""
+    path = folder / "log.json"
     path.write_text("".join(f"{line}\n" for line in dllogger.lines(result)))
-    back = imported(read_log(path), TOLD, 0)
+    return imported(read_log(path), told, 0)
+
+
+def in_one_stretch(seconds: float = 10.0, **changes: object) -> Window:
+    """The window of `timed_result` without its pause."""
+    (window,) = timed_result().windows
+    spans = {"spans_ns": ((5 * S, 5 * S + round(seconds * S)),), "stretch_images": (40,), "elapsed_s": seconds}
+    return window.model_copy(update=spans | changes)
+
+
+ROUND_TRIPS: dict[str, dict[str, object]] = {
+    "one stretch": {"windows": (in_one_stretch(),)},
+    "a pause for an evaluation": {},
+    "no warm-up": {"windows": (in_one_stretch(warmup_steps=0, warmup_s=0.0),), "warmup_steps": 0},
+    "no warm-up and a pause": {
+        "windows": (timed_result().windows[0].model_copy(update={"warmup_steps": 0, "warmup_s": 0.0}),),
+        "warmup_steps": 0,
+    },
+    "the second rank is slower": {"windows": (in_one_stretch(), in_one_stretch(12.0, rank=1)), "gpus": 2},
+    "accumulation": {"windows": (in_one_stretch(images=80),), "gradient_accumulation_steps": 2},
+    "no times of steps": {"measurements": (make_series("loss", [3.0, 2.0, 1.5, 1.2, 1.0]),)},
+    "no series": {"measurements": ()},
+    "with XLA on the CPU": {"xla": True},
+    "a GPU of a name": {"device": "cuda", "device_name": "Some A100", "image_size": 800},
+}
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_an_exported_log_is_imported_with_the_same_throughput(name: str, tmp_path: Path) -> None:
+    """The times between its lines are its window, whatever lies between; what was run is read back too."""
+    result = timed_result(**ROUND_TRIPS[name])
+    back = there_and_back(result, tmp_path)
     assert throughput(back) == pytest.approx(throughput(result), rel=1e-6)
-    assert back.windows[0].warmup_steps == 2
+    told = {"gpus", "batch_size_per_gpu", "gradient_accumulation_steps", "precision", "xla", "device", "warmup_steps"}
+    told |= {"image_size", "data"}
+    assert back.trial.model_dump(include=told) == result.trial.model_dump(include=told)
+    assert back.device_name == result.device_name
+    assert back.trial.timed_steps == 5
     assert back.imported is not None
     assert back.imported.timed_by == "timestamps"
-    loss = next(each for each in back.measurements if each.name == "train.loss")
-    assert loss.values == (2.5, 2.0, 1.5, 1.0)  # without the one that JSON has not
+
+
+def test_an_imported_series_is_the_exported_one(tmp_path: Path) -> None:
+    """Under the log's name, without the value that JSON has not."""
+    loss = next(each for each in there_and_back(timed_result(), tmp_path).measurements if each.name == "train.loss")
+    assert loss.values == (2.5, 2.0, 1.5, 1.0)
+
+
+def test_a_trial_that_failed_comes_back_as_one(tmp_path: Path) -> None:
+    """A log that says how its run ended is no run that went well."""
+    ended = Outcome(kind="skipped", reason="too large")
+    back = there_and_back(make_result(outcome=ended, windows=(), measurements=()), tmp_path)
+    assert (back.outcome.kind, back.outcome.reason, back.windows) == ("skipped", "too large", ())
 
 
 def test_a_published_log_becomes_a_window_by_its_time_stamps(tmp_path: Path) -> None:
@@ -229,12 +268,89 @@ def test_export_writes_a_log_for_each_trial(tmp_path: Path, capsys: pytest.Captu
     assert "exists" in capsys.readouterr().err
 
 
-def test_a_simulated_device_is_in_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("form", ["dllogger", "mllog"])
+def test_a_simulated_device_is_in_no_log(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its numbers measure nothing; without any other trial there is nothing to write."""
     store = Store(tmp_path / "store")
     store.open()
     store.commit(timed_result(device_name="FAKE A100"))
-    command = ["export", str(store.folder), "--format", "dllogger", "--output", str(tmp_path / "out")]
+    command = ["export", str(store.folder), "--format", form, "--output", str(tmp_path / "out")]
     assert main(command) == 2
     assert "simulated device FAKE A100" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def committed(folder: Path, *results: TrialResult) -> Store:
+    """A store of these results."""
+    store = Store(folder)
+    store.open()
+    for result in results:
+        store.commit(result)
+    return store
+
+
+@pytest.mark.parametrize("form", ["dllogger", "mllog"])
+def test_a_rehearsal_is_in_no_log(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A log has no place for saying that a small stand-in ran."""
+    result = timed_result()
+    trial = result.trial.model_copy(update={"rehearsal": True})
+    rehearsed = result.model_copy(update={"trial": trial, "trial_id": trial.trial_id})
+    store = committed(tmp_path / "store", rehearsed, timed_result(batch_size_per_gpu=2))
+    command = ["export", str(store.folder), "--format", form, "--output", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 1
+    assert ": a rehearsal: its numbers measure nothing" in capsys.readouterr().err
+
+
+def test_a_log_of_a_simulated_device_has_no_number_in_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever wrote it: the name of the device comes with it."""
+    steps = (log_line(second, second, loss=1.0) for second in range(1, 5))
+    path = write(tmp_path, log_line(0, "PARAMETER", batch_size=77777, device_name="FAKE A100"), *steps)
+    assert main(["import", str(path), "--results", str(tmp_path / "store")]) == 0
+    capsys.readouterr()
+    for form in ("md", "html", "csv", "json"):
+        assert main(["report", str(tmp_path / "store"), "--format", form]) == 0
+        text = capsys.readouterr().out.replace(",", "")
+        assert "simulated device FAKE A100" in text
+        assert "77777.0" not in text
+
+
+def test_what_a_log_does_not_say_is_unknown(tmp_path: Path) -> None:
+    """A published system was not trained on this harness's own data."""
+    path = write(tmp_path, log_line(0, "PARAMETER", batch_size=4, xla="yes", device=3), log_line(1, 0, loss=1.0))
+    trial = imported(read_log(path), TOLD, 0).trial
+    assert (trial.data.train, trial.data.val, trial.xla, trial.device) == ("unknown", "unknown", False, "cuda")
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (["{log}", "{log}"], "log.json is given twice"),
+        (["{folder}"], "cannot read"),
+    ],
+)
+def test_a_wrong_command_is_refused_in_one_line(
+    command: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, and no store."""
+    path = write(tmp_path, log_line(0, "PARAMETER", batch_size=4), log_line(1, 0, loss=1.0))
+    filled = [part.format(log=path, folder=tmp_path) for part in command]
+    assert main(["import", *filled, "--results", str(tmp_path / "store")]) == 2
+    said = capsys.readouterr().err
+    assert problem in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "least"), [("--warmup-steps", "-3", 0), ("--gpus", "0", 1), ("--gpus", "1.5", 1)]
+)
+def test_numbers_of_the_command_line_are_checked(
+    option: str, value: str, least: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any file is opened."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["import", "log.json", "--results", "store", option, value])
+    assert f"'{value}' is not a whole number from {least} on" in capsys.readouterr().err

@@ -52,10 +52,11 @@ def events(result: TrialResult, submission: mllog.Submission = SUBMISSION) -> li
     return [json.loads(line.removeprefix(":::MLLOG ")) for line in lines]
 
 
-def test_a_training_passes_the_compliance_checker_of_the_open_division(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reached", [31.0, None])
+def test_a_training_passes_the_compliance_checker_of_the_open_division(reached: float | None, tmp_path: Path) -> None:
     """MLPerf training 3.1, the last edition with Mask R-CNN, checked by MLPerf's program."""
     path = tmp_path / "result_0.txt"
-    path.write_text("".join(f"{line}\n" for line in mllog.lines(trained(), SUBMISSION)))
+    path.write_text("".join(f"{line}\n" for line in mllog.lines(trained(reached), SUBMISSION)))
     checker = mlp_compliance.make_checker(usage="training", ruleset="3.1.0", quiet=True, werror=True)
     valid, *_ = mlp_compliance.main(str(path), "training_3.1.0/common.yaml", checker)
     assert valid
@@ -68,6 +69,18 @@ def test_the_checker_misses_what_nobody_told(tmp_path: Path) -> None:
     checker = mlp_compliance.make_checker(usage="training", ruleset="3.1.0", quiet=True, werror=True)
     valid, *_ = mlp_compliance.main(str(path), "training_3.1.0/common.yaml", checker)
     assert not valid
+
+
+def test_a_stretch_lasts_as_long_as_its_slowest_rank() -> None:
+    """And no longer than to the next one, if the clocks of two nodes differ."""
+    result = trained()
+    (first,) = result.windows
+    slower = ((4 * S, 15 * S), (20 * S, 33 * S), (36 * S, 100 * S))
+    ranks = (first, first.model_copy(update={"rank": 1, "spans_ns": slower}))
+    found = events(result.model_copy(update={"windows": ranks, "duration_s": 120.0}))
+    start = found[0]["time_ms"]
+    ended = [(each["time_ms"] - start) / 1000 for each in found if each["key"] == "block_stop"]
+    assert ended == [15.0, 33.0, 100.0]
 
 
 def test_events_stand_where_they_happened() -> None:

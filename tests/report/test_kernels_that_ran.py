@@ -81,7 +81,7 @@ def test_a_speed_up_between_different_kernels_has_a_caveat():
     results = [trial(NATIVE), trial(fell_back, xla=True, images=80)]
     rows = analyse(results).training
     assert rows[1].speedup_of_xla.value == 2.0
-    assert rows[1].speedup_of_xla.caveat == f"with XLA on kernels: {fell_back}; without XLA on kernels: {NATIVE}"
+    assert rows[1].speedup_of_xla.caveat == f"without XLA ran on other kernels: {NATIVE}"
     assert rows[0].speedup_vs_fp32.caveat is None
 
 

@@ -71,7 +71,6 @@ def test_training_table_holds_what_readers_know(document):
         "ranks",
         "batch size per rank",
         "global batch size",
-        "effective batch size",
         "precision",
         "XLA",
         "throughput, images/s",
@@ -81,15 +80,23 @@ def test_training_table_holds_what_readers_know(document):
         "data wait, % of time",
         "peak memory per rank, MiB",
     ]
-    amp = next(row for row in rows if row[2] == "2" and row[6] == "amp")
-    assert amp[8:] == ["7.92 (7.84–8.00)", "1.48 (amp / fp32)", "1.78", "88.9", "0.6", "900"]
+    amp = next(row for row in rows if row[2] == "2" and row[5] == "amp")
+    assert amp[7:] == ["7.92 (7.84–8.00)", "1.48 (amp / fp32)", "1.78", "88.9", "0.6", "900"]
+
+
+def test_the_effective_batch_size_stands_where_it_is_another():
+    """Without accumulation it is the global one, in a column of its own already."""
+    plain = make_result()
+    assert "effective batch size" not in build([plain], "md")
+    text = build([plain, make_result(gradient_accumulation_steps=4)], "md")
+    assert "| global batch size | effective batch size |" in text
 
 
 def test_a_row_without_numbers_has_its_outcome(document):
     """Outcome and reason stand where the throughput would; nothing is zero."""
     _, *rows = table_under(document, "Training performance")
-    (crashed,) = [row for row in rows if "crashed" in row[8]]
-    assert crashed[8:] == ["crashed: worker ended by SIGKILL after 12 s", "–", "–", "–", "–", "–"]
+    (crashed,) = [row for row in rows if "crashed" in row[7]]
+    assert crashed[7:] == ["crashed: worker ended by SIGKILL after 12 s", "–", "–", "–", "–", "–"]
 
 
 def test_percentiles_say_when_they_cannot_be_known(document):

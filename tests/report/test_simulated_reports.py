@@ -4,7 +4,7 @@ import json
 
 import pytest
 from made_results import make_accuracy, make_result, make_series
-from made_telemetry import make_gpu, on_gpus
+from made_telemetry import make_gpu, make_mark, on_gpus
 
 from harness.cli import main
 from harness.errors import ReportError
@@ -20,13 +20,17 @@ TELLTALE = "77777"
 
 def simulated(**given):
     """A trial whose every number has the telltale digits."""
-    given = {"measurements": (make_series("latency_ms", [77777.0] * 100),), **FAKE, **given}
+    series = [
+        make_series(name, [7777700.0 + n for n in range(100)]) for name in ("latency_ms", "compile_ms", "step_ms")
+    ]
+    marks = (make_mark("stolen_time", f"the hypervisor gave {TELLTALE} of 2 processors"),)
+    given = {"measurements": tuple(series), "peak_memory_bytes": (77777 * 2**20,), "marks": marks, **FAKE, **given}
     return on_gpus(make_gpu(joules=77777.0, own_memory_bytes=77777 * 2**20), rates=[(77777, 1.0)], **given)
 
 
 STORE = [
     simulated(phase=phase, precision=precision, evaluate=True, accuracy=(make_accuracy(0.77777, after_steps=9),))
-    for phase in ("train", "infer")
+    for phase in ("train", "infer", "eval")
     for precision in ("fp32", "amp")
 ]
 

@@ -1,5 +1,7 @@
 """What was sampled, as a reader sees it: columns, notes, marks, and the text of one trial."""
 
+import csv
+import io
 import json
 import re
 from typing import get_args
@@ -8,7 +10,9 @@ import numpy as np
 import pytest
 from made_results import make_result, make_series, make_store
 from made_telemetry import TIMER, make_gpu, make_mark, make_telemetry, make_window, on_gpus
+from markupsafe import escape
 
+from harness.analysis.marks import MEANINGS
 from harness.report.build import build
 from harness.report.charts import draw_charts
 from harness.report.readme import readme_blocks
@@ -80,13 +84,16 @@ def test_memory_of_all_processes_says_so():
 @pytest.mark.parametrize("kind", get_args(MarkKind))
 @pytest.mark.parametrize("phase", ["train", "infer", "eval"])
 def test_every_mark_marks_its_row(kind, phase):
-    """The throughput carries a note that names it, and is set off in HTML; the outcome says it again."""
+    """A cell beside its throughput names it, and HTML sets both off; the outcome says it again, and the CSV."""
     name = {"train": "training", "infer": "inference", "eval": "evaluation"}[phase]
     results = [on_gpus(make_gpu(), phase=phase, marks=(make_mark(kind, "so it was"),))]
     blocks = readme_blocks(results)
-    assert cells(blocks[name])[0]["throughput, images/s"].endswith(" (1)")
     note = f"{kind.replace('_', ' ')}: so it was"
-    assert f"(1) {note}" in blocks[name]
+    row = cells(blocks[name])[0]
+    assert (row["throughput, images/s"], row["marks"]) == ("40.0", note)
+    assert f"Marks: {kind.replace('_', ' ')}, {MEANINGS[kind]}" in blocks[name]
+    assert f"{escape(MEANINGS[kind])}</p>" in build(results, "html")
+    assert next(csv.DictReader(io.StringIO(build(results, "csv"))))["marks"] == note
     assert cells(blocks["outcomes"])[0]["note"] == note
     assert '<span class="tone mixed">40.0</span>' in build(results, "html")
     assert f"mark: {kind.replace('_', ' ')} so it was (GPU-0)" in told(results[0])
@@ -95,10 +102,53 @@ def test_every_mark_marks_its_row(kind, phase):
 def test_the_summary_and_the_bar_of_a_marked_row_say_so():
     """Before any table, with the number of trials; and where a chart shows the number alone."""
     results = [on_gpus(make_gpu(), marks=(make_mark(), make_mark("gap"))), on_gpus(make_gpu(), batch_size_per_gpu=2)]
-    assert "| marked | trials with marks, see the notes: throttled (1), gap (1) |" in build(results, "md")
+    assert "| marked | trials with marks: throttled (1), gap (1) |" in build(results, "md")
     (chart,) = draw_charts(results)
     assert chart.svg.count("40.0, marked") == 1
     assert "| marked |" not in build(results[1:], "md")
+
+
+STOLEN = "{}% of the wanted processor time"
+
+
+def test_what_a_kind_of_mark_means_is_said_once():
+    """At the foot; rows have their own figures."""
+    shares = ("5.4", "62.0", None)
+    marks = [(make_mark("stolen_time", STOLEN.format(share)),) if share else () for share in shares]
+    longest = make_mark("gap", "0.37 s")
+    results = [
+        *(on_gpus(make_gpu(), batch_size_per_gpu=2**n, marks=each) for n, each in enumerate(marks)),
+        on_gpus(make_gpu(), batch_size_per_gpu=8, marks=(longest, make_mark("foreign_process", "cat (7)"))),
+        make_result(telemetry=None),
+    ]
+    block = readme_blocks(results)["training"]
+    told = [f"stolen time: {STOLEN.format('5.4')}", f"stolen time: {STOLEN.format('62.0')}", "none"]
+    assert [row["marks"] for row in cells(block)] == [*told, "gap: 0.37 s; foreign process: cat (7)", "–"]
+    assert (block.count("hypervisor"), block.count("\nMarks: ")) == (1, 1)
+    first = json.loads(build(results, "json"))["training"][0]["observed"]["marks"][0]
+    assert (first["kind"], first["text"]) == ("stolen_time", STOLEN.format("5.4"))
+
+
+def test_of_several_trials_the_first_mark_is_told():
+    """And how many have one."""
+    shares = ("25.0", "75.0", None)
+    marks = [(make_mark("stolen_time", STOLEN.format(share)),) if share else () for share in shares]
+    block = readme_blocks([on_gpus(make_gpu(), repeat=n, marks=each) for n, each in enumerate(marks)])["training"]
+    assert cells(block)[0]["marks"] == f"stolen time in 2 of 3 trials, the first: {STOLEN.format('25.0')}"
+
+
+def test_ratios_name_their_marked_sides_briefly():
+    """One note for all ratios of two marked sides; what the marks are stands in the rows of the sides."""
+    results = [
+        on_gpus(make_gpu(), batch_size_per_gpu=size, precision=precision, marks=marks)
+        for size, both in ((1, True), (2, True), (4, False))
+        for precision, marks in (("fp32", (make_mark(),)), ("amp", (make_mark("gap"),) if both else ()))
+    ]
+    block = readme_blocks(results)["training"]
+    found = [row["speed-up vs fp32"] for row in cells(block) if row["precision"] == "amp"]
+    assert found == ["1.00 (amp / fp32) (1)", "1.00 (amp / fp32) (1)", "1.00 (amp / fp32) (2)"]
+    assert "(1) marked: both sides\n" in block
+    assert "(2) marked: fp32 at batch size 4\n" in block
 
 
 def test_a_clean_row_is_not_set_off():
