@@ -78,7 +78,9 @@ def call_run(options: argparse.Namespace) -> int:
         counts = run.carry_out(tasks, redo)
     except KeyboardInterrupt as error:
         flag = "--fresh" if options.fresh else "--retry"
-        raise KeyboardInterrupt(f"without {flag} the same command goes on from here" if redo else "") from error
+        raise KeyboardInterrupt(
+            f"without {flag} the same command goes on from here" if run.begun_anew else ""
+        ) from error
     tell(", ".join(f"{count} {kind}" for kind, count in counts.most_common()), sys.stdout)
     for path in reported(store):
         tell(str(path), sys.stdout)

@@ -1,6 +1,7 @@
 """The plan, carried out: every point gets exactly one committed record."""
 
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from harness.schema.trial import DataNames, Launcher, Trial
 
 WEIGHTS_FILE = "weights.safetensors"
 """In a trial's scratch folder, until all its ranks are well."""
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a run in words; it waits while records are set aside."""
 UNTRIED: frozenset[Cause | None] = frozenset({"excluded", "infeasible", "too_large"})
 """Why a point was declined, where that can change from run to run; what is missing of weights is looked at apart."""
 
@@ -68,6 +71,8 @@ class Run:
     observer: Observer = field(default_factory=Observer)
     rehearsed: dict[str, TrialResult] = field(default_factory=dict)
     """By the id of the stand-in, a result that it gave."""
+    begun_anew: bool = field(default=False, init=False)
+    """Whether all that was to be done again has been set aside."""
     ceilings: Ceilings = field(init=False)
     """What ran out of memory, and so which points are not tried."""
 
@@ -115,18 +120,32 @@ class Run:
         outcomes: dict[str, Outcome] = {}
         results = self.store.load_all()
         if redo:
-            self.store.require_room()
+            self.set_aside([each.trial_id for each in results if each.trial_id in wanted and each.outcome.kind in redo])
         for result in results:
             self.estimates.add(result)
             if result.rehearsal is not None and result.outcome.kind not in redo:
                 self.rehearsed.setdefault(result.rehearsal.stand_in.trial_id, result)
             if result.trial_id in wanted and result.outcome.kind in redo:
-                self.store.supersede(result.trial_id)
                 continue
             self.ceilings.add(result)
             if result.trial_id in wanted:
                 outcomes[result.trial_id] = result.outcome
         return outcomes
+
+    def set_aside(self, trial_ids: Sequence[str]) -> None:
+        """Set records aside, all or none: half of them would leave a run that is neither the old nor a new one.
+
+        Raises:
+            StoreError: there is no room, or one cannot be moved.
+        """
+        self.store.require_room()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+        try:
+            for trial_id in trial_ids:
+                self.store.supersede(trial_id)
+            self.begun_anew = True
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def reopen(self, tasks: Sequence[Task], savers: Mapping[str, str], outcomes: dict[str, OutcomeKind]) -> None:
         """Take points out of these outcomes that were skipped for want of weights which are there now or soon will."""

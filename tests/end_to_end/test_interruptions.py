@@ -140,7 +140,7 @@ def test_an_interrupted_fresh_run_says_how_to_go_on(start: Start, harness: Harne
     assert harness("run", matrix, *some).returncode == 0
     old = records(matrix.parent)
     runner = start("run", matrix, *some, "--fresh")
-    while not (done := records(matrix.parent)) or done.keys() == old.keys():
+    while not (done := records(matrix.parent)) or set(done.values()) & set(old.values()):
         assert runner.poll() is None
         time.sleep(0.01)
     os.kill(runner.pid, signal.SIGINT)

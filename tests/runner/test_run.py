@@ -1,6 +1,7 @@
 """Every way a trial can end, through real processes of the demo backend."""
 
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -135,6 +136,23 @@ def test_a_point_that_was_declined_runs_once_nothing_speaks_against_it(
         assert run.carry_out([Task(trial, declined)]) == {kind: 1}
     assert not (run.store.folder / "superseded").exists()
     assert run.carry_out([Task(trial)]) == counts
+
+
+def test_ctrl_c_sets_all_old_records_aside_or_none(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However soon it comes: half a store of old records would pass for new ones when the run goes on."""
+    tasks = [Task(demo_trial(seed=seed)) for seed in range(3)]
+    run.carry_out(tasks)
+    supersede = Store.supersede
+
+    def interrupted(store: Store, trial_id: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        supersede(store, trial_id)
+
+    monkeypatch.setattr(Store, "supersede", interrupted)
+    assert not run.begun_anew
+    with pytest.raises(KeyboardInterrupt):
+        run.carry_out(tasks, redo=frozenset({"ok"}))
+    assert (run.store.done(), run.begun_anew) == (frozenset(), True)
 
 
 def test_old_records_stay_in_place_where_no_new_ones_can_be_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
